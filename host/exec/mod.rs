@@ -1,0 +1,5 @@
+//! Plans, content keys and execution.
+
+mod event;
+
+pub use event::Event;

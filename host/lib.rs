@@ -1,0 +1,34 @@
+//! dc-graph: a headless host for node-graph image workflows.
+//!
+//! # How data flows
+//!
+//! ```text
+//! graph.json ──parse──▶ Document ──validate──▶ Graph ──plan──▶ Plan ──execute──▶ files, outputs
+//!                       (can be wrong)  │       (cannot be      (pruned, ordered,      │
+//!                                       │        wrong)          a content key each)   │
+//!                                       ▼                                              ▼
+//!                                  diagnostics                                      events
+//! ```
+//!
+//! One way, each stage a type of its own. Problems of a document are data ([`graph::Diagnostic`]) and are reported all
+//! at once before anything expensive runs. Whoever wants to follow a run (the command line, a watcher, a server) listens
+//! to the same [`exec::Event`]s.
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`graph`] | documents, validation, the validated graph, the JSON Schema |
+//! | [`exec`] | plans, content keys, execution, events, cancellation |
+//! | [`registry`] | node type to implementation |
+//! | [`plugin`] | the manifest of node packs |
+//!
+//! # Invariants
+//! - This library names no tensor, model or device; the built-in nodes join in only at the binary (feature `cli`).
+//! - No global state: registry, caches and cancellation are arguments.
+//! - A failing, panicking or lying node fails its run, never the process.
+
+pub mod exec;
+pub mod graph;
+pub mod plugin;
+pub mod registry;
+
+pub use dc_graph_node_api as api;

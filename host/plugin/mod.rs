@@ -1,0 +1,1 @@
+//! Node packs: the manifest that the built-in pack and third-party packs share.

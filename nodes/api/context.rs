@@ -1,0 +1,50 @@
+//! What the host offers a node while it runs.
+
+use std::path::Path;
+
+use crate::error::NodeError;
+use crate::image::Image;
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Worth knowing.
+    Info,
+    /// Probably not what was meant.
+    Warning,
+}
+
+/// The host's side of a running node.
+pub trait RunContext: Sync {
+    /// Whether the run is to stop. Ask at least once per denoiser evaluation.
+    fn is_cancelled(&self) -> bool;
+
+    /// Tells how far the node is. `step` counts from 0 to `total`.
+    fn progress(&self, step: u64, total: u64);
+
+    /// Shows an intermediate picture.
+    fn preview(&self, image: &Image);
+
+    /// Tells the user something.
+    fn log(&self, level: LogLevel, message: &str);
+
+    /// The folder that relative output paths count from.
+    fn output_dir(&self) -> &Path;
+
+    /// Blake3 of a file's contents, or of a folder's file names and contents; remembered while the file is unchanged.
+    ///
+    /// # Errors
+    /// [`NodeError::File`] when it cannot be read.
+    fn digest(&self, path: &Path) -> Result<String, NodeError>;
+
+    /// What made the value at this node, as JSON: graph, inputs, digests of the files read. Holds no time and no absolute path.
+    fn provenance(&self) -> String;
+
+    /// [`NodeError::Cancelled`] when the run is to stop.
+    ///
+    /// # Errors
+    /// As said.
+    fn check_cancelled(&self) -> Result<(), NodeError> {
+        if self.is_cancelled() { Err(NodeError::Cancelled) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,16 @@
+//! Stable Diffusion 1.x and 2.x and DreamCache on Burn. Knows no graphs, no files beyond checkpoints, no terminal.
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`weights`] | where tensors come from: [`weights::TensorSource`] and the accounting cursor [`weights::Weights`] |
+//! | [`layers`] | the few layers shared by all models |
+//!
+//! # Invariants
+//! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
+//! - Randomness is always an argument. Progress is a callback. Nothing here prints.
+
+pub mod error;
+pub mod layers;
+pub mod weights;
+
+pub use error::Error;

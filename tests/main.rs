@@ -1,0 +1,1 @@
+//! One integration binary over graphs, execution and the command line.
