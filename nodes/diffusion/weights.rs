@@ -72,7 +72,7 @@ impl Weights {
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
         let name = self.name(name);
         let data = self.source.read(&name, &shape)?;
-        if data.shape() != Shape::new(shape) {
+        if *data.shape() != Shape::new(shape) {
             return Err(Error::Mismatch {
                 origin: self.source.origin(),
                 message: format!("tensor `{name}` should have the shape {shape:?}, found {:?}", data.shape()),
