@@ -30,5 +30,7 @@ pub mod exec;
 pub mod graph;
 pub mod plugin;
 pub mod registry;
+#[cfg(test)]
+mod testing;
 
 pub use dc_graph_node_api as api;
