@@ -1,5 +1,6 @@
 //! What a run tells its listeners. One event per change of state.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,13 @@ pub enum Event {
         level: LogLevel,
         /// What it says.
         message: String,
+    },
+    /// A node has written a file.
+    Wrote {
+        /// Its id.
+        node: Arc<str>,
+        /// The file, whole and in its place.
+        path: PathBuf,
     },
     /// A node's outputs were known already: from an earlier run, or from an equal node of this run.
     Cached {

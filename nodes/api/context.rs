@@ -28,6 +28,11 @@ pub trait RunContext: Sync {
     /// Tells the user something.
     fn log(&self, level: LogLevel, message: &str);
 
+    /// Tells that a file has been written, once it is whole and in its place.
+    fn wrote(&self, path: &Path) {
+        let _ = path;
+    }
+
     /// The folder that relative output paths count from.
     fn output_dir(&self) -> &Path;
 
