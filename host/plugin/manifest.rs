@@ -1,0 +1,197 @@
+//! `plugin.toml`: what a node pack says about itself before any of it runs.
+
+use std::collections::BTreeSet;
+
+use dc_graph_node_api::{NodeSpec, PortType};
+use serde::{Deserialize, Serialize};
+
+/// The version of the manifest's schema that this host reads.
+const SCHEMA: u32 = 1;
+
+/// What a pack may reach beyond the inputs of its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// The files that its nodes' path inputs name.
+    ReadFiles,
+    /// Files in the output folder of a run, and those that path inputs name.
+    WriteFiles,
+    /// The compute device of a run.
+    Device,
+}
+
+/// A node pack's manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The schema's version: 1.
+    pub schema: u32,
+    /// Who it is. All that follows stands in the file's `[plugin]` table.
+    pub plugin: Plugin,
+}
+
+/// The `[plugin]` table of a [`Manifest`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// A short word, lower case: the prefix of its port types.
+    pub id: String,
+    /// The name a person reads.
+    pub name: String,
+    /// `MAJOR.MINOR.PATCH`.
+    pub version: String,
+    /// An SPDX expression.
+    pub license: String,
+    /// What it is for, in a sentence or two.
+    pub description: String,
+    /// What it may reach.
+    #[serde(default)]
+    pub capabilities: BTreeSet<Capability>,
+    /// The node types it brings, as documents name them.
+    pub nodes: BTreeSet<String>,
+    /// The opaque port types it brings.
+    #[serde(default)]
+    pub types: BTreeSet<String>,
+}
+
+/// Why a manifest is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not TOML, or not of this schema.
+    #[error("not a manifest: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value that is not allowed.
+    #[error("`{field}`: {message}")]
+    Field {
+        /// Where in the manifest.
+        field: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// The manifest and the nodes that came with it disagree.
+    #[error("the manifest and the nodes disagree: {0}")]
+    Disagrees(String),
+}
+
+impl Manifest {
+    /// Reads a manifest and checks every value.
+    ///
+    /// # Errors
+    /// As [`ManifestError`] says.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text)?;
+        let field = |field, message: String| Err(ManifestError::Field { field, message });
+        let Self { schema, plugin } = &manifest;
+        if *schema != SCHEMA {
+            return field("schema", format!("expected {SCHEMA}, found {schema}"));
+        }
+        if !is_id(&plugin.id) {
+            return field("id", format!("expected a word of a to z, 0 to 9 and `-`, found `{}`", plugin.id));
+        }
+        if !is_version(&plugin.version) {
+            return field("version", format!("expected `MAJOR.MINOR.PATCH`, found `{}`", plugin.version));
+        }
+        let prefix = format!("{}:", plugin.id);
+        if let Some(other) = plugin.types.iter().find(|t| !t.starts_with(&prefix)) {
+            return field("types", format!("expected names that begin with `{prefix}`, found `{other}`"));
+        }
+        Ok(manifest)
+    }
+
+    /// Checks that a pack brings exactly the nodes and port types that its manifest names.
+    ///
+    /// # Errors
+    /// [`ManifestError::Disagrees`] with every difference.
+    pub fn check<'a>(&self, specs: impl IntoIterator<Item = &'a NodeSpec>) -> Result<(), ManifestError> {
+        let mut nodes = BTreeSet::new();
+        let mut types = BTreeSet::new();
+        for spec in specs {
+            nodes.insert(spec.type_name.clone());
+            let ports = spec.inputs.iter().map(|i| &i.ty).chain(spec.outputs.iter().map(|o| &o.ty));
+            types.extend(ports.filter_map(native_name));
+        }
+        let mut problems = Vec::new();
+        let mut compare = |what: &str, said: &BTreeSet<String>, found: &BTreeSet<String>| {
+            problems.extend(said.difference(found).map(|n| format!("{what} `{n}` is named but not there")));
+            problems.extend(found.difference(said).map(|n| format!("{what} `{n}` is there but not named")));
+        };
+        compare("node", &self.plugin.nodes, &nodes);
+        compare("type", &self.plugin.types, &types);
+        if problems.is_empty() { Ok(()) } else { Err(ManifestError::Disagrees(problems.join("; "))) }
+    }
+}
+
+fn native_name(ty: &PortType) -> Option<String> {
+    match ty {
+        PortType::Native(name) => Some(name.to_string()),
+        PortType::List(of) => native_name(of),
+        _ => None,
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+fn is_version(version: &str) -> bool {
+    let parts: Vec<_> = version.split('.').collect();
+    parts.len() == 3 && parts.iter().all(|p| p.parse::<u32>().is_ok_and(|n| n.to_string() == *p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        schema = 1
+        [plugin]
+        id = "my-pack"
+        name = "My pack"
+        version = "0.1.0"
+        license = "MIT"
+        description = "Something."
+        capabilities = ["read-files"]
+        nodes = ["Turn Round"]
+        types = ["my-pack:angle"]
+    "#;
+
+    #[test]
+    fn good_manifest() {
+        let manifest = Manifest::parse(GOOD).unwrap();
+        assert_eq!(manifest.plugin.id, "my-pack");
+        assert_eq!(manifest.plugin.capabilities, BTreeSet::from([Capability::ReadFiles]));
+    }
+
+    #[test]
+    fn bad_manifests() {
+        let check = |from: &str, to: &str, expected: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            let error = Manifest::parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error:?} should contain {expected:?}");
+        };
+        check("schema = 1", "schema = 2", "`schema`: expected 1, found 2");
+        check("schema = 1", "", "missing field `schema`");
+        check("\"my-pack\"", "\"My Pack\"", "`id`: expected a word");
+        check("\"my-pack\"", "\"\"", "`id`: expected a word");
+        check("0.1.0", "0.1", "`version`: expected `MAJOR.MINOR.PATCH`, found `0.1`");
+        check("0.1.0", "0.1.x", "`version`");
+        check("0.1.0", "0.01.0", "`version`");
+        check("my-pack:angle", "core:angle", "`types`: expected names that begin with `my-pack:`");
+        check("read-files", "network", "unknown variant `network`");
+        check("license", "licence", "unknown field `licence`");
+        check("schema = 1", "schema =", "not a manifest");
+    }
+
+    #[test]
+    fn manifest_against_nodes() {
+        let manifest = Manifest::parse(GOOD).unwrap();
+        let right = NodeSpec::new("Turn Round", "x", "").output("angle", PortType::native("my-pack:angle").list(), "");
+        manifest.check([&right]).unwrap();
+        let other = NodeSpec::new("Turn Back", "x", "");
+        let error = manifest.check([&other]).unwrap_err().to_string();
+        for part in ["node `Turn Round` is named", "node `Turn Back` is there", "type `my-pack:angle` is named"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
