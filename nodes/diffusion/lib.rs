@@ -11,6 +11,8 @@
 
 pub mod error;
 pub mod layers;
+#[cfg(test)]
+mod testing;
 pub mod weights;
 
 pub use error::Error;
