@@ -1,5 +1,41 @@
 //! Plans, content keys and execution.
+//!
+//! [`plan`] keeps what the outputs and the effects of a graph need, orders it and gives each node a content [`Key`];
+//! [`execute`] computes it, or takes it from a [`Cache`], and tells [`Event`]s on the way.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `key` | content keys: two nodes of one key have the same outputs |
+//! | `digest` | digests of the files that nodes read, remembered |
+//! | `plan` | pruning, order, keys |
+//! | `cache` | outputs of earlier runs of this process |
+//! | `run` | what is to be computed in this run, what is known already |
+//! | `lanes` | the threads of a run: who does what when |
+//! | `step` | one node: its inputs, its run, the check of its outputs |
+//! | `context` | what a running node sees of the host |
+//! | `provenance` | what made a value, as text that a picture carries |
+//! | `report` | what a run gives back, and how it fails |
 
+mod cache;
+mod cancel;
+mod context;
+mod digest;
 mod event;
+mod key;
+mod lanes;
+mod plan;
+mod provenance;
+mod report;
+mod run;
+mod step;
+#[cfg(test)]
+mod testing;
 
+pub use cache::Cache;
+pub use cancel::CancelToken;
+pub use digest::{Digest, Digests};
 pub use event::Event;
+pub use key::Key;
+pub use plan::{FileRead, Plan, PlanError, PlannedNode, plan};
+pub use report::{NodeTiming, RunError, RunReport};
+pub use run::{RunOptions, execute};

@@ -1,0 +1,196 @@
+//! What a run of a graph has to look at, in which order, and the content key of each node.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, DfsPostOrder, Reversed};
+
+use super::key::{Dangling, Keys};
+use super::{Digest, Digests, Key};
+use crate::graph::{Binding, Graph, GraphNode, PortRef};
+
+/// The nodes that the outputs and the effects of a graph need, each after its ancestors, else in document order.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The nodes in order.
+    pub nodes: Vec<PlannedNode>,
+    /// Where each node of the graph stands in `nodes`; [`ABSENT`] for those that nothing needs.
+    position: Vec<u32>,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+/// One node of a [`Plan`].
+#[derive(Clone, Debug)]
+pub struct PlannedNode {
+    /// The node in the graph.
+    pub node: NodeIndex,
+    /// Its content key.
+    pub key: Key,
+    /// Whether the key means the same in every run. If not, neither it nor an ancestor says beforehand what it depends on.
+    pub reusable: bool,
+    /// The place in the plan of the first node with the same key, if that is another one: computed once for both.
+    pub same_as: Option<usize>,
+    /// The files it reads, as far as they are known before the run.
+    pub reads: Vec<FileRead>,
+}
+
+/// A file or folder that a node reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRead {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds.
+    pub digest: Digest,
+}
+
+/// A graph that cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file that a node reads cannot be read.
+    #[error("`{node}` cannot read {}: {source}", path.display())]
+    File {
+        /// The node's id.
+        node: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A node panicked while it was asked what it depends on.
+    #[error("`{node}` ({type_name}) panicked: {message}")]
+    Panicked {
+        /// The node's id.
+        node: String,
+        /// The node's type.
+        type_name: String,
+        /// What it said.
+        message: String,
+    },
+    /// The graph was not validated: a cycle, a link without an edge, or a link to an output that is not there.
+    #[error("`{node}` has a link that the graph's edges do not show")]
+    Inconsistent {
+        /// The node's id.
+        node: String,
+    },
+}
+
+/// Prunes, orders and keys a graph. Takes time in proportion to its nodes and links, and to the files read.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan(graph: &Graph, digests: &Digests) -> Result<Plan, PlanError> {
+    let order = order(graph);
+    let mut plan = Plan { nodes: Vec::with_capacity(order.len()), position: vec![ABSENT; graph.nodes.node_count()] };
+    let mut keys = Keys::default();
+    let mut first: HashMap<Key, usize> = HashMap::with_capacity(order.len());
+    for (place, index) in order.into_iter().enumerate() {
+        let node = &graph.nodes[index];
+        let reads = read_digests(node, digests)?;
+        let (key, reusable) = node_key(graph, &plan, index, &reads, &mut keys)?;
+        let earlier = *first.entry(key).or_insert(place);
+        let same_as = (earlier != place).then_some(earlier);
+        plan.position[index.index()] = place as u32;
+        plan.nodes.push(PlannedNode { node: index, key, reusable, same_as, reads });
+    }
+    // Every link of a node was looked up while its key was made; those of the graph's outputs were not.
+    for (name, port) in &graph.outputs {
+        let known = plan.position(port.node).is_some() && output_name(&graph.nodes, *port).is_some();
+        if !known {
+            return Err(PlanError::Inconsistent { node: name.clone() });
+        }
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    /// Where a node of the graph stands in [`Self::nodes`]; nothing when no output needs it.
+    pub fn position(&self, node: NodeIndex) -> Option<usize> {
+        self.position.get(node.index()).filter(|place| **place != ABSENT).map(|place| *place as usize)
+    }
+}
+
+/// The needed nodes in an order in which each comes after its ancestors. A document that is in such an order keeps it.
+fn order(graph: &Graph) -> Vec<NodeIndex> {
+    let backwards = Reversed(&graph.nodes);
+    let effects = graph.nodes.node_indices().filter(|i| graph.nodes[*i].node.spec().effect);
+    let outputs = graph.outputs.iter().map(|(_, port)| port.node);
+    let mut needed = Dfs::empty(backwards);
+    for root in outputs.chain(effects).filter(|i| i.index() < graph.nodes.node_count()) {
+        needed.move_to(root);
+        while needed.next(backwards).is_some() {}
+    }
+    let mut order = Vec::new();
+    let mut walk = DfsPostOrder::empty(backwards);
+    for index in graph.nodes.node_indices().filter(|i| needed.discovered.contains(i.index())) {
+        walk.move_to(index);
+        while let Some(index) = walk.next(backwards) {
+            order.push(index);
+        }
+    }
+    order
+}
+
+fn read_digests(node: &GraphNode, digests: &Digests) -> Result<Vec<FileRead>, PlanError> {
+    let read = |path: &PathBuf| match digests.of(path) {
+        Ok(digest) => Ok(FileRead { path: path.clone(), digest }),
+        Err(source) => Err(PlanError::File { node: node.id.clone(), path: path.clone(), source }),
+    };
+    node.reads.iter().map(read).collect()
+}
+
+/// A node's key, and whether it means the same in every run.
+///
+/// What a node with an effect gives depends on more than its inputs (where it writes, what is there already), so it is
+/// never taken for another one, nor is what follows from it.
+fn node_key(
+    graph: &Graph,
+    plan: &Plan,
+    index: NodeIndex,
+    reads: &[FileRead],
+    keys: &mut Keys,
+) -> Result<(Key, bool), PlanError> {
+    let node = &graph.nodes[index];
+    let spec = node.node.spec();
+    let salt = catch_unwind(AssertUnwindSafe(|| node.node.key_salt())).map_err(|panic| PlanError::Panicked {
+        node: node.id.clone(),
+        type_name: spec.type_name.clone(),
+        message: panic_message(&*panic),
+    })?;
+    let ancestor = |port: PortRef| {
+        let key = plan.nodes[plan.position(port.node)?].key;
+        Some((key, output_name(&graph.nodes, port)?))
+    };
+    let key = keys.key(node, &salt, reads, ancestor);
+    let key = key.map_err(|Dangling| PlanError::Inconsistent { node: node.id.clone() })?;
+    let repeatable = spec.deterministic && !spec.effect && !node.reads_unknown;
+    let known_ancestors =
+        links(node).all(|port| plan.position(port.node).is_some_and(|place| plan.nodes[place].reusable));
+    Ok(match key.filter(|_| repeatable) {
+        Some(key) => (key, known_ancestors),
+        None => (Keys::unique(index.index()), false),
+    })
+}
+
+/// The links of a node, in the order of its inputs.
+pub(super) fn links(node: &GraphNode) -> impl Iterator<Item = PortRef> {
+    let elements = node.bindings.iter().flat_map(|binding| match binding {
+        Binding::List(elements) => elements.as_slice(),
+        one => std::slice::from_ref(one),
+    });
+    elements.filter_map(|binding| if let Binding::Link(port) = binding { Some(*port) } else { None })
+}
+
+fn output_name(nodes: &DiGraph<GraphNode, ()>, port: PortRef) -> Option<&str> {
+    Some(&nodes.node_weight(port.node)?.node.spec().outputs.get(port.output)?.name)
+}
+
+/// What a panic said.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
