@@ -9,6 +9,7 @@
 //! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
+pub mod checkpoint;
 pub mod error;
 pub mod layers;
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::{DType, Device, Shape, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
-use super::TensorSource;
 use super::convert::convert;
+use super::{TensorSource, require_shape};
 use crate::error::Error;
 
 /// A cursor into a [`TensorSource`]: a prefix, a device and a number type. Cheap to clone.
@@ -52,12 +52,7 @@ impl Weights {
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
         let name = self.name(name);
         let data = self.source.read(&name, &shape)?;
-        if *data.shape() != Shape::new(shape) {
-            return Err(Error::Mismatch {
-                origin: self.source.origin(),
-                message: format!("tensor `{name}` should have the shape {shape:?}, found {:?}", data.shape()),
-            });
-        }
+        require_shape(&*self.source, &name, data.shape().as_slice(), &shape)?;
         let data = convert(data, self.dtype)
             .map_err(|problem| Error::Mismatch { origin: self.source.origin(), message: format!("tensor `{name}` {problem}") })?;
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(name);

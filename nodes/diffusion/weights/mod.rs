@@ -12,3 +12,4 @@ mod source;
 pub use cursor::Weights;
 pub use recipe::{Recipe, uniform};
 pub use source::{TensorInfo, TensorSource};
+pub(crate) use source::{missing, require_shape};

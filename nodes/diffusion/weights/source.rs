@@ -35,3 +35,19 @@ pub trait TensorSource: Send + Sync {
     /// What to call this source in messages: a path, mostly.
     fn origin(&self) -> String;
 }
+
+/// The error of a tensor that a model needs and a source has not.
+pub(crate) fn missing(source: &dyn TensorSource, name: &str) -> Error {
+    Error::Mismatch { origin: source.origin(), message: format!("tensor `{name}` is missing") }
+}
+
+/// Checks a shape before anything is copied, so that a file cannot make a reader allocate what no model asked for.
+pub(crate) fn require_shape(source: &dyn TensorSource, name: &str, found: &[usize], expected: &[usize]) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        origin: source.origin(),
+        message: format!("tensor `{name}` should have the shape {expected:?}, found {found:?}"),
+    })
+}
