@@ -3,6 +3,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`weights`] | where tensors come from: [`weights::TensorSource`] and the accounting cursor [`weights::Weights`] |
+//! | [`checkpoint`] | files that hold models, and how their names map to those used here |
 //! | [`layers`] | the few layers shared by all models |
 //!
 //! # Invariants

@@ -20,7 +20,6 @@ pub(super) struct Id(u32);
 /// A value that a pickle describes.
 #[derive(Debug)]
 pub(super) enum Object<'a> {
-    Bool(bool),
     Int(i64),
     Str(&'a str),
     Tuple(Vec<Id>),
@@ -31,7 +30,7 @@ pub(super) enum Object<'a> {
     Call(Id, Id),
     /// Something that lives outside the pickle: a storage, in PyTorch's case.
     Persistent(Id),
-    /// Anything that no state dict needs to be understood: floats, bytes, lists, sets, None, long integers.
+    /// Anything that no state dict needs to be understood: booleans, floats, bytes, lists, sets, None, long integers.
     Other,
 }
 
@@ -79,7 +78,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pickle<'_>, String> {
     if bytes.len() > MAX_LEN {
         return Err(format!("the pickle has {} bytes, at most {MAX_LEN} are accepted", bytes.len()));
     }
-    let mut machine = Machine { bytes, at: 0, objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    let mut machine =
+        Machine { bytes, at: 0, objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
     loop {
         let at = machine.at;
         match machine.step() {
@@ -117,9 +117,8 @@ impl<'a> Machine<'a> {
                 let top = *self.stack.last().ok_or(UNDERFLOW)?;
                 self.stack.push(top);
             }
-            b'N' => self.push(Object::Other),
-            0x88 => self.push(Object::Bool(true)),
-            0x89 => self.push(Object::Bool(false)),
+            // NONE, NEWTRUE, NEWFALSE
+            b'N' | 0x88 | 0x89 => self.push(Object::Other),
             // BININT, BININT1, BININT2
             b'J' => self.array().map(|b| self.push(Object::Int(i32::from_le_bytes(b).into())))?,
             b'K' => self.array().map(|[b]| self.push(Object::Int(b.into())))?,

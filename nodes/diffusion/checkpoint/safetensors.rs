@@ -88,11 +88,14 @@ fn parse(bytes: &[u8]) -> Result<(Tensors, BTreeMap<String, String>), String> {
     let mut tensors = Tensors::new();
     for (name, raw) in header.tensors {
         let shown = quoted(&name);
-        let dtype = dtype(&raw.dtype).ok_or_else(|| format!("tensor {shown} has the unknown dtype {}", quoted(&raw.dtype)))?;
+        let dtype =
+            dtype(&raw.dtype).ok_or_else(|| format!("tensor {shown} has the unknown dtype {}", quoted(&raw.dtype)))?;
         let [from, to] = raw.data_offsets;
         if to < from || to > bytes.len() - start {
             let held = bytes.len() - start;
-            return Err(format!("tensor {shown} should lie at {from}..{to}, but the file holds {held} bytes of tensors"));
+            return Err(format!(
+                "tensor {shown} should lie at {from}..{to}, but the file holds {held} bytes of tensors"
+            ));
         }
         if byte_len(dtype, &raw.shape) != Some(to - from) {
             let (shape, held) = (&raw.shape, to - from);

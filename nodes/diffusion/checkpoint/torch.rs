@@ -112,7 +112,8 @@ fn read_entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         let what = refusal(&pickle, root).unwrap_or_else(|| "is no dictionary".into());
         return Err(format!("expected a state dict; the object in the file {what}"));
     };
-    let inner = items.iter().find(|(key, value)| pickle.str(*key) == Some("state_dict") && pickle.dict(*value).is_some());
+    let inner =
+        items.iter().find(|(key, value)| pickle.str(*key) == Some("state_dict") && pickle.dict(*value).is_some());
     let mut reader = Reader { pickle: &pickle, files: &files, prefix, visited: 0, entries: BTreeMap::new() };
     reader.flatten("", inner.map_or(root, |(_, value)| *value), 0)?;
     Ok(reader.entries)
@@ -184,7 +185,8 @@ impl Reader<'_> {
         let Some([storage, offset, shape, strides, ..]) = self.pickle.tuple(args) else {
             return Err("is rebuilt without arguments".into());
         };
-        let (Some(offset), Some(shape), Some(strides)) = (self.pickle.size(*offset), sizes(shape), sizes(strides)) else {
+        let (Some(offset), Some(shape), Some(strides)) = (self.pickle.size(*offset), sizes(shape), sizes(strides))
+        else {
             return Err("has sizes that are no numbers".into());
         };
         if shape.len() != strides.len() || shape.len() > MAX_RANK {
@@ -251,9 +253,11 @@ fn extent(info: &TensorInfo, strides: &[usize]) -> Option<usize> {
     if info.shape.contains(&0) {
         return Some(0);
     }
-    let last = info.shape.iter().zip(strides).try_fold(0_usize, |last, (extent, stride)| {
-        last.checked_add((extent - 1).checked_mul(*stride)?)
-    })?;
+    let last = info
+        .shape
+        .iter()
+        .zip(strides)
+        .try_fold(0_usize, |last, (extent, stride)| last.checked_add((extent - 1).checked_mul(*stride)?))?;
     // Not only the reach but also the whole, which overlapping strides can make larger.
     super::mapped::byte_len(info.dtype, &info.shape)?;
     last.checked_add(1)?.checked_mul(info.dtype.size())

@@ -18,16 +18,22 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Range<usize>>, St
         let (name_len, extra_len, comment_len) = (head.u16(28), head.u16(30), head.u16(32));
         let name = bytes.get(at + 46..at + 46 + name_len).ok_or("the zip directory is damaged")?;
         let name = std::str::from_utf8(name).map_err(|_| "an entry's name is not UTF-8")?.to_string();
-        let extra = bytes.get(at + 46 + name_len..at + 46 + name_len + extra_len).ok_or("the zip directory is damaged")?;
+        let extra =
+            bytes.get(at + 46 + name_len..at + 46 + name_len + extra_len).ok_or("the zip directory is damaged")?;
         let fields = [24, 20, 42].map(|at| head.u32(at));
-        let [size, stored, offset] = wide(extra, fields).ok_or_else(|| format!("entry {} is damaged", quoted(&name)))?;
+        let [size, stored, offset] =
+            wide(extra, fields).ok_or_else(|| format!("entry {} is damaged", quoted(&name)))?;
         if head.u16(10) != 0 || size != stored {
-            return Err(format!("entry {} is compressed; only files as written by `torch.save` are read", quoted(&name)));
+            return Err(format!(
+                "entry {} is compressed; only files as written by `torch.save` are read",
+                quoted(&name)
+            ));
         }
         if head.u16(8) & 1 != 0 {
             return Err(format!("entry {} is encrypted", quoted(&name)));
         }
-        let range = contents(bytes, offset, size).ok_or_else(|| format!("entry {} lies outside the file", quoted(&name)))?;
+        let range =
+            contents(bytes, offset, size).ok_or_else(|| format!("entry {} lies outside the file", quoted(&name)))?;
         if let Some(range) = entries.insert(name, range) {
             return Err(format!("two entries of the same name, one at byte {}", range.start));
         }
@@ -46,7 +52,10 @@ fn directory(bytes: &[u8]) -> Result<(u64, usize, usize), String> {
     let last = bytes[from..].windows(4).rposition(|w| w == b"PK\x05\x06").map(|at| from + at);
     let end = last.and_then(|at| Record::new(bytes, at, b"PK\x05\x06", 22).map(|record| (at, record)));
     let Some((at, end)) = end else {
-        return Err("not a zip file, or a truncated one (files from before PyTorch 1.6 are not read: load and save them once)".into());
+        return Err(
+            "not a zip file, or a truncated one (files from before PyTorch 1.6 are not read: load and save them once)"
+                .into(),
+        );
     };
     let mut found = (end.u16(10) as u64, u64::from(end.u32(12)), u64::from(end.u32(16)));
     // PyTorch always writes the 64-bit form too: a locator in front, pointing at a second record.

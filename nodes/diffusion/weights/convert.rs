@@ -74,14 +74,15 @@ mod tests {
 
     #[test]
     fn converts_what_fits_and_names_what_does_not() {
-        let check = |data: TensorData, dtype: DType, expected: Result<Vec<f32>, &str>| match (convert(data, dtype), expected) {
-            (Ok(data), Ok(expected)) => {
-                assert_eq!(data.dtype(), dtype);
-                assert_eq!(data.iter::<f32>().collect::<Vec<_>>(), expected);
-            }
-            (Err(message), Err(expected)) => assert!(message.contains(expected), "{message}"),
-            (got, expected) => panic!("expected {expected:?}, got {got:?}"),
-        };
+        let check =
+            |data: TensorData, dtype: DType, expected: Result<Vec<f32>, &str>| match (convert(data, dtype), expected) {
+                (Ok(data), Ok(expected)) => {
+                    assert_eq!(data.dtype(), dtype);
+                    assert_eq!(data.iter::<f32>().collect::<Vec<_>>(), expected);
+                }
+                (Err(message), Err(expected)) => assert!(message.contains(expected), "{message}"),
+                (got, expected) => panic!("expected {expected:?}, got {got:?}"),
+            };
         let f16s = |v: &[f32]| TensorData::new(v.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>(), [v.len()]);
         let bf16s = |v: &[f32]| TensorData::new(v.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(), [v.len()]);
         let f32s = |v: &[f32]| TensorData::new(v.to_vec(), [v.len()]);

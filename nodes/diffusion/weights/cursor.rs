@@ -53,8 +53,10 @@ impl Weights {
         let name = self.name(name);
         let data = self.source.read(&name, &shape)?;
         require_shape(&*self.source, &name, data.shape().as_slice(), &shape)?;
-        let data = convert(data, self.dtype)
-            .map_err(|problem| Error::Mismatch { origin: self.source.origin(), message: format!("tensor `{name}` {problem}") })?;
+        let data = convert(data, self.dtype).map_err(|problem| Error::Mismatch {
+            origin: self.source.origin(),
+            message: format!("tensor `{name}` {problem}"),
+        })?;
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
         // The number type is said again because a tensor otherwise takes the device's default, float32.
         Ok(Tensor::from_data(data, (&self.device, self.dtype)))

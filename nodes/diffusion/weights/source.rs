@@ -42,7 +42,12 @@ pub(crate) fn missing(source: &dyn TensorSource, name: &str) -> Error {
 }
 
 /// Checks a shape before anything is copied, so that a file cannot make a reader allocate what no model asked for.
-pub(crate) fn require_shape(source: &dyn TensorSource, name: &str, found: &[usize], expected: &[usize]) -> Result<(), Error> {
+pub(crate) fn require_shape(
+    source: &dyn TensorSource,
+    name: &str,
+    found: &[usize],
+    expected: &[usize],
+) -> Result<(), Error> {
     if found == expected {
         return Ok(());
     }
