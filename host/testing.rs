@@ -10,6 +10,7 @@ use dc_graph_node_api::{
     PortType, RunContext, Value,
 };
 
+use crate::graph::{Document, Graph, Settings, Source, render, validate};
 use crate::registry::Registry;
 
 type Run = Box<dyn Fn(&Inputs, &dyn RunContext) -> Result<Outputs, NodeError> + Send + Sync>;
@@ -373,4 +374,14 @@ fn trouble_nodes(probe: &Arc<Probe>) -> Vec<TestNode> {
             },
         ),
     ]
+}
+
+/// A graph from its document, which must be fine. Relative paths count from `/`.
+pub(crate) fn graph(text: &str, registry: &Registry) -> Graph {
+    let settings = Settings { folder: "/".into(), current: "/".into(), ..Settings::default() };
+    let source = Source::new("test.json", text);
+    Document::parse(text)
+        .and_then(|document| validate(&document, registry, &settings))
+        .map(|(graph, _)| graph)
+        .unwrap_or_else(|problems| panic!("{}", render(&problems, &source, false)))
 }

@@ -43,3 +43,40 @@ pub struct Diagnostic {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
+
+impl Diagnostic {
+    /// A problem that keeps the graph from running.
+    pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { severity: Severity::Error, code, message, location: None, node: None, port: None, hints: Vec::new() }
+    }
+
+    /// A problem that does not.
+    pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// Says where.
+    pub(crate) fn at(mut self, location: Location) -> Self {
+        self.location = Some(location);
+        self
+    }
+
+    /// Says which node.
+    pub(crate) fn node(mut self, id: &str) -> Self {
+        self.node = Some(id.into());
+        self
+    }
+
+    /// Says which port.
+    pub(crate) fn port(mut self, name: &str) -> Self {
+        self.port = Some(name.into());
+        self
+    }
+
+    /// Says what to do; nothing is added for `None`.
+    pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hints.extend(hint.into());
+        self
+    }
+}

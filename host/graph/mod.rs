@@ -1,7 +1,26 @@
 //! From the text a person wrote to a graph that cannot be wrong.
+//!
+//! [`Document::parse`] reads, [`validate`] checks and gives a [`Graph`], [`render`] shows what is wrong.
 
+mod bind;
+mod cycles;
 mod diagnostic;
+mod document;
+mod inputs;
+mod json;
+mod literal;
+mod names;
+mod paths;
+mod render;
+#[cfg(test)]
+mod tests;
+mod validate;
 mod validated;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
+pub use document::{Document, VERSION};
+pub use inputs::Overrides;
+pub use paths::resolve_path;
+pub use render::{Source, render, render_json};
+pub use validate::{Settings, validate};
 pub use validated::{Binding, Graph, GraphNode, PortRef};
