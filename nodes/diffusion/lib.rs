@@ -5,6 +5,8 @@
 //! | [`weights`] | where tensors come from: [`weights::TensorSource`] and the accounting cursor [`weights::Weights`] |
 //! | [`checkpoint`] | files that hold models, and how their names map to those used here |
 //! | [`layers`] | the few layers shared by all models |
+//! | [`text`] | tokenizer and CLIP text encoder |
+//! | [`vae`] | the autoencoder |
 //!
 //! # Invariants
 //! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
@@ -15,6 +17,8 @@ pub mod error;
 pub mod layers;
 #[cfg(test)]
 mod testing;
+pub mod text;
+pub mod vae;
 pub mod weights;
 
 pub use error::Error;
