@@ -1,0 +1,12 @@
+//! One command a file, and what they share.
+
+pub(crate) mod builtin;
+pub(crate) mod exit;
+pub(crate) mod nodes;
+pub(crate) mod progress;
+pub(crate) mod run;
+pub(crate) mod signals;
+pub(crate) mod source;
+pub(crate) mod streams;
+pub(crate) mod validate;
+pub(crate) mod values;

@@ -1,0 +1,47 @@
+//! Events as JSON, one object a line.
+//!
+//! | `event` | other fields |
+//! | --- | --- |
+//! | `run_started` | `nodes`: how many nodes the plan holds |
+//! | `started` | `node`: its id, `type`: its type |
+//! | `progress` | `node`, `step`, `total` |
+//! | `preview` | `node`, `width`, `height` |
+//! | `log` | `node`, `level`: `info` or `warning`, `message` |
+//! | `wrote` | `node`, `path` |
+//! | `cached` | `node` |
+//! | `finished` | `node`, `seconds` |
+//! | `failed` | `node`, `seconds`, `message` |
+//! | `interrupted`, `error`, `warning` | `message`; said by the program itself |
+
+use dc_graph::api::LogLevel;
+use dc_graph::exec::Event;
+use serde_json::{Value, json};
+
+/// One event.
+pub(super) fn event(event: &Event) -> Value {
+    match event {
+        Event::RunStarted { nodes } => json!({ "event": "run_started", "nodes": nodes }),
+        Event::Started { node, type_name } => json!({ "event": "started", "node": **node, "type": **type_name }),
+        Event::Progress { node, step, total } => {
+            json!({ "event": "progress", "node": **node, "step": step, "total": total })
+        }
+        Event::Preview { node, image } => {
+            json!({ "event": "preview", "node": **node, "width": image.width(), "height": image.height() })
+        }
+        Event::Log { node, level, message } => {
+            let level = match level {
+                LogLevel::Info => "info",
+                LogLevel::Warning => "warning",
+            };
+            json!({ "event": "log", "node": **node, "level": level, "message": message })
+        }
+        Event::Wrote { node, path } => json!({ "event": "wrote", "node": **node, "path": path.display().to_string() }),
+        Event::Cached { node } => json!({ "event": "cached", "node": **node }),
+        Event::Finished { node, took } => {
+            json!({ "event": "finished", "node": **node, "seconds": took.as_secs_f64() })
+        }
+        Event::Failed { node, took, message } => {
+            json!({ "event": "failed", "node": **node, "seconds": took.as_secs_f64(), "message": message })
+        }
+    }
+}
