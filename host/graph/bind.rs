@@ -236,7 +236,8 @@ impl<'a> Check<'a> {
             .registry
             .iter()
             .map(|node| node.spec())
-            .filter(|spec| spec.inputs.iter().any(|input| input.ty.accepts(from)))
+            // An input with a default is a setting, not what the node works on.
+            .filter(|spec| spec.inputs.iter().any(|input| input.default.is_none() && input.ty.accepts(from)))
             .filter(|spec| spec.outputs.iter().any(|output| to.accepts(&output.ty)))
             .map(|spec| {
                 let inexact = !spec.inputs.iter().any(|input| input.required && input.ty == *from);

@@ -109,7 +109,7 @@ impl Document {
             && let Some(version) = members.iter().find(|m| m.key == "version")
             && !matches!(&version.value.kind, Kind::Number(n) if n.parse() == Ok(VERSION))
         {
-            let message = format!("unknown version {} of the format", version.value.describe());
+            let message = format!("unknown format version: {}", version.value.describe());
             let hint = format!("this program reads version {VERSION}: \"version\": {VERSION}");
             return Err(vec![Diagnostic::error("unknown-version", message).at(version.value.at).hint(hint)]);
         }
@@ -184,7 +184,7 @@ impl Reader {
     }
 
     fn expected(&mut self, what: &str, expected: &str, found: &Json) -> Diagnostic {
-        Diagnostic::error("wrong-kind", format!("{what} is {expected}, found {}", found.describe())).at(found.at)
+        Diagnostic::error("wrong-kind", format!("{what} must be {expected}, found {}", found.describe())).at(found.at)
     }
 
     /// The members of an object that may have the keys `known`.
@@ -239,7 +239,7 @@ impl Reader {
 
     fn check_name(&mut self, what: &str, name: &str, at: Location) {
         if !names::is_name(name) {
-            let message = format!("`{}` is no {what}", json::shorten(name));
+            let message = format!("`{}` is not a valid {what}", json::shorten(name));
             let hint = "use letters, digits, `-` and `_`, and begin with a letter or a digit".to_owned();
             self.report(Diagnostic::error("bad-name", message).at(at).hint(hint));
         }
@@ -308,7 +308,7 @@ impl Reader {
             }
             Some(PortType::Native(_)) | None => {
                 let near = self.suggestions.did_you_mean(text.trim_start_matches("core:"), TYPES);
-                let message = format!("`{}` is no type of a graph input", json::shorten(&text));
+                let message = format!("`{}` is not a type of graph inputs", json::shorten(&text));
                 self.report(Diagnostic::error("unknown-type", message).at(at).hint(near.or(Some(hint))));
                 None
             }
@@ -347,7 +347,12 @@ impl Reader {
                 }
             }
             fields.take("label").map(|m| self.text(m));
+            let before = self.problems.len();
             let inputs = fields.take("inputs").and_then(|m| self.map(m.value, &format!("`inputs` of {what}")));
+            if self.problems.len() > before {
+                // Without its type nothing more is said about the node: not every input that could not be read is missing.
+                declared.type_name = None;
+            }
             declared.inputs = inputs
                 .unwrap_or_default()
                 .into_iter()
@@ -370,7 +375,9 @@ impl Reader {
             Kind::Object(members) => self.reference(members, at),
             Kind::Null => {
                 let hint = "leave the input out to get its default".to_owned();
-                self.report(Diagnostic::error("wrong-kind", "`null` is no value").at(at).hint(hint));
+                self.report(
+                    Diagnostic::error("wrong-kind", "expected a value or a link, found `null`").at(at).hint(hint),
+                );
                 GivenKind::Broken
             }
             kind => GivenKind::Literal(Json { at, kind }),

@@ -412,6 +412,7 @@ impl Reader<'_> {
             let hint = match self.peek() {
                 None => Some(format!("a `{close}` is missing")),
                 Some(b']' | b'}') => None,
+                Some(byte) if byte.is_ascii_alphabetic() => Some("a `\"` or a `,` is missing before it".to_owned()),
                 Some(_) => Some("a `,` is missing before it".to_owned()),
             };
             return Err(self.wrong(format!("expected `,` or `{close}`, found {}", self.found())).hint(hint));

@@ -12,6 +12,7 @@ mod literal;
 mod names;
 mod paths;
 mod render;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -22,5 +23,6 @@ pub use document::{Document, VERSION};
 pub use inputs::Overrides;
 pub use paths::resolve_path;
 pub use render::{Source, render, render_json};
+pub use schema::schema;
 pub use validate::{Settings, validate};
 pub use validated::{Binding, Graph, GraphNode, PortRef};

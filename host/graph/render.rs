@@ -10,7 +10,7 @@ use super::{Diagnostic, Location, Severity};
 /// How many diagnostics are shown; 100,000 broken links need no book.
 const MOST: usize = 50;
 /// How much of a line is shown around a problem.
-const WINDOW: usize = 100;
+const WINDOW: usize = 120;
 
 /// The text of a document and the name of its file.
 pub struct Source {
@@ -92,7 +92,7 @@ fn one(text: &mut String, diagnostic: &Diagnostic, source: &Source, colour: bool
         }
         Some(Location { line, column }) => {
             let _ = writeln!(text, "  {blue}-->{reset} {name}:{line}:{column}");
-            if let Some(excerpt) = source.line(line) {
+            if let Some(excerpt) = source.line(line).filter(|text| !text.is_empty()) {
                 let (excerpt, caret) = window(excerpt, column);
                 let number = line.to_string();
                 let pad = " ".repeat(number.len());
