@@ -5,6 +5,8 @@
 //! | [`weights`] | where tensors come from: [`weights::TensorSource`] and the accounting cursor [`weights::Weights`] |
 //! | [`checkpoint`] | files that hold models, and how their names map to those used here |
 //! | [`layers`] | the few layers shared by all models |
+//! | [`schedulers`] | samplers: noise levels and the steps between them |
+//! | [`random`] | PyTorch's random numbers |
 //! | [`text`] | tokenizer and CLIP text encoder |
 //! | [`vae`] | the autoencoder |
 //!
@@ -15,6 +17,8 @@
 pub mod checkpoint;
 pub mod error;
 pub mod layers;
+pub mod random;
+pub mod schedulers;
 #[cfg(test)]
 mod testing;
 pub mod text;
