@@ -7,7 +7,7 @@ use dc_graph_node_api::{InputSpec, Inputs, NodeError, OutputSpec, Outputs, PortT
 
 use super::FileRead;
 use super::run::Run;
-use crate::graph::{Binding, GraphNode};
+use crate::graph::{Binding, GraphNode, resolve_path};
 
 /// Runs a node and gives the value of each output that somebody reads. `linked` holds the values of its links, in order.
 pub(super) fn step(
@@ -107,10 +107,6 @@ fn absolute(value: Value, document_dir: &Path) -> Value {
         }
         other => other,
     }
-}
-
-fn resolve_path(folder: &Path, text: &str) -> String {
-    if text.contains(':') { text.into() } else { folder.join(text).display().to_string() }
 }
 
 /// Validation has checked what the document says; what comes through a link is known only now.

@@ -69,7 +69,6 @@ pub fn validate(
         outputs: outputs.into_iter().filter_map(|(name, port)| Some((name, port?))).collect(),
         document: inputs::with_values(document, &inputs, settings),
         inputs: inputs.into_iter().filter_map(|input| Some((input.name.to_owned(), input.value?))).collect(),
-        folder: settings.folder.clone(),
     };
     Ok((graph, problems))
 }

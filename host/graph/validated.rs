@@ -18,9 +18,6 @@ pub struct Graph {
     pub outputs: Vec<(String, PortRef)>,
     /// The values of the graph's named inputs in this run, in document order.
     pub inputs: Vec<(String, Value)>,
-    /// The folder that relative paths count from: texts that come to a path port through a link go through
-    /// [`resolve_path`](super::resolve_path) with it.
-    pub folder: PathBuf,
     /// The document as JSON, with the values of this run as the defaults of its inputs: running it again gives the same graph.
     pub document: serde_json::Value,
 }
