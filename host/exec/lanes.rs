@@ -22,8 +22,9 @@ use dc_graph_node_api::{Lane, NodeError, Value};
 use super::context::NodeContext;
 use super::plan::{links, panic_message};
 use super::report::message_with_sources;
-use super::run::{Run, Slot};
+use super::run::Run;
 use super::step::step;
+use super::wiring::Slot;
 use super::{Event, NodeTiming, Plan, RunError};
 use crate::graph::Graph;
 

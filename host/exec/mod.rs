@@ -10,6 +10,7 @@
 //! | `plan` | pruning, order, keys |
 //! | `cache` | outputs of earlier runs of this process |
 //! | `run` | what is to be computed in this run, what is known already |
+//! | `wiring` | who reads which value |
 //! | `lanes` | the threads of a run: who does what when |
 //! | `step` | one node: its inputs, its run, the check of its outputs |
 //! | `context` | what a running node sees of the host |
@@ -30,6 +31,7 @@ mod run;
 mod step;
 #[cfg(test)]
 mod testing;
+mod wiring;
 
 pub use cache::Cache;
 pub use cancel::CancelToken;

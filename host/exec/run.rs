@@ -11,8 +11,9 @@ use petgraph::graph::NodeIndex;
 
 use super::lanes::State;
 use super::plan::links;
+use super::wiring::{Readers, Slot, Slots, source};
 use super::{Cache, CancelToken, Digests, Event, FileRead, NodeTiming, Plan, RunError, RunReport};
-use crate::graph::{Graph, GraphNode, PortRef};
+use crate::graph::{Graph, GraphNode};
 
 /// What a run needs beside the graph.
 #[derive(Clone, Debug)]
@@ -93,68 +94,6 @@ pub(super) struct Run<'a> {
     pub(super) wake: [Condvar; 2],
     /// Running nodes are to stop: another one failed.
     pub(super) stop: AtomicBool,
-}
-
-/// Where the outputs of each planned node are kept: slot `first[place] + output`.
-pub(super) struct Slots {
-    first: Vec<usize>,
-    /// How many links and named outputs read each slot.
-    pub(super) wanted: Vec<u32>,
-}
-
-/// One value on its way to its readers; dropped with the last one.
-#[derive(Default)]
-pub(super) struct Slot {
-    pub(super) value: Option<Value>,
-    pub(super) readers: u32,
-}
-
-/// For each planned node, the computed nodes that wait for it, once per link: `list[first[place]..first[place + 1]]`.
-pub(super) struct Readers {
-    first: Vec<usize>,
-    list: Vec<usize>,
-}
-
-impl Slot {
-    /// The value, for one reader.
-    pub(super) fn take(&mut self) -> Option<Value> {
-        self.readers = self.readers.saturating_sub(1);
-        if self.readers == 0 { self.value.take() } else { self.value.clone() }
-    }
-}
-
-impl Slots {
-    fn new(graph: &Graph, plan: &Plan) -> Self {
-        let mut first = Vec::with_capacity(plan.nodes.len());
-        let mut count = 0;
-        for planned in &plan.nodes {
-            first.push(count);
-            count += graph.nodes[planned.node].node.spec().outputs.len();
-        }
-        Self { first, wanted: vec![0; count] }
-    }
-
-    /// The slot of a node's first output.
-    pub(super) fn first(&self, place: usize) -> usize {
-        self.first[place]
-    }
-
-    /// The slot that a link reads.
-    pub(super) fn of(&self, plan: &Plan, port: PortRef) -> usize {
-        self.first[source(plan, port)] + port.output
-    }
-}
-
-impl Readers {
-    pub(super) fn of(&self, place: usize) -> &[usize] {
-        &self.list[self.first[place]..self.first[place + 1]]
-    }
-}
-
-/// The place of the node that computes what a link reads. Planning has made sure that it has one.
-fn source(plan: &Plan, port: PortRef) -> usize {
-    let place = plan.position(port.node).expect("a planned link leads to a planned node");
-    plan.nodes[place].same_as.unwrap_or(place)
 }
 
 impl<'a> Run<'a> {
@@ -254,38 +193,207 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Readers {
-    /// The readers, and for each node the number of links it waits for.
-    fn new(graph: &Graph, plan: &Plan, computed: &[bool]) -> (Self, Vec<u32>) {
-        let mut waiting = vec![0; plan.nodes.len()];
-        let mut links_to_wait_for = Vec::new();
-        for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| computed[*place]) {
-            for port in links(&graph.nodes[planned.node]) {
-                let from = source(plan, port);
-                if computed[from] {
-                    waiting[place] += 1;
-                    links_to_wait_for.push((from, place));
-                }
-            }
-        }
-        // A counting sort by source.
-        let mut first = vec![0; plan.nodes.len() + 2];
-        for (from, _) in &links_to_wait_for {
-            first[from + 2] += 1;
-        }
-        for i in 1..first.len() {
-            first[i] += first[i - 1];
-        }
-        let mut list = vec![0; links_to_wait_for.len()];
-        for (from, place) in links_to_wait_for {
-            list[first[from + 1]] = place;
-            first[from + 1] += 1;
-        }
-        (Self { first, list }, waiting)
-    }
-}
-
 /// The values of all outputs in the order of the node's spec; nothing when one is missing.
 pub(super) fn in_order(node: &GraphNode, outputs: &Outputs) -> Option<Vec<Value>> {
     node.node.spec().outputs.iter().map(|output| outputs.get(&output.name).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dc_graph_node_api::{InputSpec, NativeObject, Node, NodeSpec, PortType};
+
+    use super::super::testing::{Build, Setup, add, binary, binary_spec, link, literal, number};
+    use super::*;
+    use crate::graph::Binding;
+    use crate::testing::TestNode;
+
+    fn counting(count: &Arc<AtomicUsize>) -> Arc<dyn Node> {
+        let count = count.clone();
+        binary("Count", move |a, b, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(a + b)
+        })
+    }
+
+    #[test]
+    fn equal_nodes_are_computed_once() {
+        let count = Arc::default();
+        let node = counting(&count);
+        let mut build = Build::new();
+        let first: Vec<_> = ["a", "b"].map(|id| build.node(id, node.clone(), vec![literal(1.0), literal(2.0)])).into();
+        let second: Vec<_> = ["c", "d"]
+            .iter()
+            .zip(&first)
+            .map(|(id, a)| build.node(id, node.clone(), vec![link(*a), link(*a)]))
+            .collect();
+        let sum = build.node("sum", add(), vec![link(second[0]), link(second[1])]);
+        build.output("sum", sum);
+        build.output("d", second[1]);
+        let (result, heard) = Setup { threads: 1, ..Setup::default() }.run(&build.0);
+        let report = result.unwrap();
+        assert_eq!((number(&report, "sum"), number(&report, "d")), (12.0, 6.0));
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+        let expected = [
+            "run of 5",
+            "started a",
+            "finished a",
+            "cached b",
+            "started c",
+            "finished c",
+            "cached d",
+            "started sum",
+            "finished sum",
+        ];
+        assert_eq!(heard, expected);
+        let cached: Vec<_> = report.nodes.iter().filter(|timing| timing.cached).map(|timing| &*timing.node).collect();
+        assert_eq!(cached, ["b", "d"]);
+    }
+
+    #[test]
+    fn nothing_runs_twice_with_a_cache() {
+        let count = Arc::default();
+        let node = counting(&count);
+        let build = |middle: f64| {
+            let mut build = Build::new();
+            let a = build.node("a", node.clone(), vec![literal(1.0), literal(1.0)]);
+            let b = build.node("b", node.clone(), vec![link(a), literal(middle)]);
+            let c = build.node("c", node.clone(), vec![link(b), link(a)]);
+            build.output("c", c);
+            build.0
+        };
+        let cache = Cache::new(1 << 20);
+        let setup = Setup { cache: Some(&cache), threads: 1, ..Setup::default() };
+        // The middle number, the result, how many nodes run, what is heard of the others.
+        for (middle, expected, runs, cached) in [
+            (1.0, 5.0, 3, vec![]),
+            (1.0, 5.0, 0, vec!["cached a", "cached b", "cached c"]),
+            (2.0, 6.0, 2, vec!["cached a"]),
+            (1.0, 5.0, 0, vec!["cached a", "cached b", "cached c"]),
+        ] {
+            count.store(0, Ordering::SeqCst);
+            let (result, heard) = setup.run(&build(middle));
+            let report = result.unwrap();
+            assert_eq!(number(&report, "c"), expected);
+            assert_eq!(count.load(Ordering::SeqCst), runs);
+            let heard: Vec<_> = heard.iter().filter(|line| line.starts_with("cached")).collect();
+            assert_eq!(heard, cached);
+            assert_eq!(report.nodes.len(), 3);
+        }
+    }
+
+    #[test]
+    fn effects_and_chance_run_every_time() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let make = |change: fn(&mut NodeSpec)| -> Arc<dyn Node> {
+            let mut spec = binary_spec("Odd");
+            change(&mut spec);
+            let count = count.clone();
+            Arc::new(TestNode::new(spec, move |_, _| {
+                Ok(Outputs::one("out", count.fetch_add(1, Ordering::SeqCst) as f64))
+            }))
+        };
+        for change in [|spec: &mut NodeSpec| spec.effect = true, |spec: &mut NodeSpec| spec.deterministic = false] {
+            count.store(0, Ordering::SeqCst);
+            let node = make(change);
+            let mut build = Build::new();
+            let source = build.node("source", add(), vec![literal(1.0), literal(1.0)]);
+            let odd = ["a", "b"].map(|id| build.node(id, node.clone(), vec![link(source), Binding::Absent]));
+            let sum = build.node("sum", add(), vec![link(odd[0]), link(odd[1])]);
+            build.output("sum", sum);
+            let cache = Cache::new(1 << 20);
+            let setup = Setup { cache: Some(&cache), ..Setup::default() };
+            for expected in [1.0, 5.0, 9.0] {
+                assert_eq!(number(&setup.run(&build.0).0.unwrap(), "sum"), expected);
+            }
+        }
+    }
+
+    /// Counts how many of its kind are alive.
+    struct Alive(Arc<AtomicUsize>);
+
+    impl Alive {
+        fn new(count: &Arc<AtomicUsize>) -> Self {
+            count.fetch_add(1, Ordering::SeqCst);
+            Self(count.clone())
+        }
+    }
+
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    impl NativeObject for Alive {
+        fn type_name(&self) -> &'static str {
+            "test:alive"
+        }
+        fn summary(&self) -> String {
+            "alive".into()
+        }
+        fn size_bytes(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn values_go_with_their_last_reader() {
+        const ALIVE: PortType = PortType::native("test:alive");
+        let alive = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let (counter, peak) = (alive.clone(), most.clone());
+        let spec = NodeSpec::new("Alive", "test", "Makes two values.")
+            .input(InputSpec::optional("a", ALIVE, "Read."))
+            .input(InputSpec::optional("b", ALIVE, "Read."))
+            .output("out", ALIVE, "A value.")
+            .output("unread", ALIVE, "A value that nobody reads.");
+        let node: Arc<dyn Node> = Arc::new(TestNode::new(spec, move |_, _| {
+            peak.fetch_max(counter.load(Ordering::SeqCst), Ordering::SeqCst);
+            let make = || Value::native(Alive::new(&counter));
+            Ok(Outputs::one("out", make()).with("unread", make()))
+        }));
+        let mut build = Build::new();
+        let mut last = build.node("0", node.clone(), vec![Binding::Absent, Binding::Absent]);
+        for n in 1..100 {
+            // Two links to one value count as two readers.
+            last = build.node(&n.to_string(), node.clone(), vec![link(last), link(last)]);
+        }
+        build.output("end", last);
+        let (result, _) = Setup { threads: 1, ..Setup::default() }.run(&build.0);
+        let report = result.unwrap();
+        assert_eq!(most.load(Ordering::SeqCst), 1, "a node of the chain finds its own input alive only");
+        assert_eq!(alive.load(Ordering::SeqCst), 1, "the output of the run");
+        drop(report);
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_small_cache_forgets_but_results_stay_right() {
+        let count = Arc::default();
+        let node = counting(&count);
+        let mut build = Build::new();
+        let mut last = build.node("0", node.clone(), vec![literal(0.0), literal(0.0)]);
+        for n in 1..100 {
+            last = build.node(&n.to_string(), node.clone(), vec![link(last), literal(1.0)]);
+        }
+        build.output("end", last);
+        let other = {
+            let mut build = Build::new();
+            let a = build.node("a", node.clone(), vec![literal(0.0), literal(7.0)]);
+            build.output("end", a);
+            build.0
+        };
+        let cache = Cache::new(600);
+        let setup = Setup { cache: Some(&cache), ..Setup::default() };
+        for (graph, expected, runs) in
+            [(&build.0, 99.0, 100), (&build.0, 99.0, 0), (&other, 7.0, 1), (&build.0, 99.0, 0)]
+        {
+            count.store(0, Ordering::SeqCst);
+            assert_eq!(number(&setup.run(graph).0.unwrap(), "end"), expected);
+            assert_eq!(count.load(Ordering::SeqCst), runs);
+            assert!(cache.size_bytes() <= 600);
+        }
+    }
 }
