@@ -104,3 +104,122 @@ fn file_name(path: &Path) -> String {
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use dc_graph_node_api::{InputSpec, NodeSpec, Outputs, Value};
+
+    use super::super::Digests;
+    use super::super::plan::plan;
+    use super::super::testing::{Build, Setup, link, literal};
+    use super::*;
+    use crate::testing::{TestNode, registry};
+
+    /// Two files are read, one of them by the ancestor of the node that saves; a prompt looks like a path.
+    fn graph(dir: &Path, elsewhere: &Path) -> (Build, NodeIndex, Arc<Mutex<String>>) {
+        let registry = registry();
+        let read = || registry.get("Read Text").unwrap().clone();
+        let here = dir.join("here.txt").display().to_string();
+        let there = elsewhere.join("there.txt").display().to_string();
+        let told = Arc::new(Mutex::new(String::new()));
+        let keep = told.clone();
+        let save = NodeSpec::new("Save", "test", "Saves.").with_effect().input(InputSpec::required(
+            "text",
+            PortType::Text,
+            "What to save.",
+        ));
+        let save = TestNode::new(save, move |_, context| {
+            *keep.lock().unwrap() = context.provenance();
+            Ok(Outputs::default())
+        });
+        let mut build = Build::new();
+        let a = build.node("a", read(), vec![literal(Value::Path(here.as_str().into()))]);
+        build.node("b", read(), vec![literal(Value::Path(there.as_str().into()))]);
+        let template = registry.get("Text Template").unwrap().clone();
+        let t = build.node("t", template, vec![literal("/imagine {}"), link(a)]);
+        let save = build.node("save", Arc::new(save), vec![link(t)]);
+        build.0.inputs =
+            vec![("picture".into(), Value::Path(there.as_str().into())), ("prompt".into(), Value::text("/imagine"))];
+        build.0.document = json!({
+            "version": 1,
+            "inputs": {
+                "picture": { "type": "path", "default": there },
+                "prompt": { "type": "text", "default": "/imagine" },
+            },
+            "nodes": {
+                "a": { "type": "Read Text", "inputs": { "path": here } },
+                "b": { "type": "Read Text", "inputs": { "path": there } },
+                "t": { "type": "Text Template", "inputs": { "template": "/imagine {}", "value": { "from": "a.text" } } },
+                "save": { "type": "Save", "inputs": { "text": { "from": "t.text" } } },
+            },
+        });
+        (build, save, told)
+    }
+
+    #[test]
+    fn tells_graph_and_files_wherever_they_are() {
+        let mut texts = Vec::new();
+        for _ in 0..2 {
+            let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            std::fs::write(dir.path().join("here.txt"), "one").unwrap();
+            std::fs::write(elsewhere.path().join("there.txt"), "two").unwrap();
+            let (build, save, told) = graph(dir.path(), elsewhere.path());
+            let setup = Setup { dir: dir.path().into(), ..Setup::default() };
+            setup.run(&build.0).0.unwrap();
+            let text = told.lock().unwrap().clone();
+            let plan = plan(&build.0, &Digests::default()).unwrap();
+            assert_eq!(text, provenance(&build.0, &plan, &HashMap::new(), dir.path(), save));
+            texts.push(text);
+        }
+        assert_eq!(texts[0], texts[1], "the same in any folder");
+        let expected = json!({
+            "program": "dc-graph",
+            "version": env!("CARGO_PKG_VERSION"),
+            "node": "save",
+            "graph": {
+                "version": 1,
+                "inputs": {
+                    "picture": { "type": "path", "default": "there.txt" },
+                    "prompt": { "type": "text", "default": "/imagine" },
+                },
+                "nodes": {
+                    "a": { "type": "Read Text", "inputs": { "path": "./here.txt" } },
+                    "b": { "type": "Read Text", "inputs": { "path": "there.txt" } },
+                    "t": { "type": "Text Template", "inputs": { "template": "/imagine {}", "value": { "from": "a.text" } } },
+                    "save": { "type": "Save", "inputs": { "text": { "from": "t.text" } } },
+                },
+            },
+            "files": [{ "node": "a", "name": "here.txt", "blake3": blake3::hash(b"one").to_string() }],
+        });
+        assert_eq!(serde_json::from_str::<Json>(&texts[0]).unwrap(), expected);
+    }
+
+    #[test]
+    fn files_named_by_a_link_are_told_too() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("here.txt"), "one").unwrap();
+        let (mut build, _, told) = graph(dir.path(), dir.path());
+        let text = build.node("text", registry().get("Text").unwrap().clone(), vec![literal("./here.txt")]);
+        let a = build.0.nodes.node_indices().find(|i| build.0.nodes[*i].id == "a").unwrap();
+        build.0.nodes[a].bindings = vec![link(text)];
+        build.0.nodes[a].reads.clear();
+        build.0.nodes[a].reads_unknown = true;
+        build.0.nodes.add_edge(text, a, ());
+        let setup = Setup { dir: dir.path().into(), ..Setup::default() };
+        setup.run(&build.0).0.unwrap();
+        let text: Json = serde_json::from_str(&told.lock().unwrap()).unwrap();
+        let expected = json!([{ "node": "a", "name": "here.txt", "blake3": blake3::hash(b"one").to_string() }]);
+        assert_eq!(text["files"], expected);
+    }
+
+    #[test]
+    fn names_may_hold_anything() {
+        let mut build = Build::new();
+        build.0.inputs = vec![("a/b~c".into(), Value::Path("/x/y.png".into()))];
+        build.0.document = json!({ "inputs": { "a/b~c": { "default": "/x/y.png" } } });
+        let found = portable(&build.0, Path::new("/x"));
+        assert_eq!(found, json!({ "inputs": { "a/b~c": { "default": "./y.png" } } }));
+    }
+}

@@ -138,8 +138,11 @@ fn checked(specs: &[OutputSpec], outputs: &Outputs) -> Result<Vec<Value>, NodeEr
         let Some(value) = outputs.get(&spec.name) else {
             return Err(lie(format!("gave nothing for its output `{}`", spec.name)));
         };
-        if !is_of(value, &spec.ty) {
-            let found = value.port_type();
+        let found = value.port_type();
+        if found == spec.ty && !is_of(value, &spec.ty) {
+            return Err(lie(format!("its output `{}` is a `{found}` with elements of another type", spec.name)));
+        }
+        if found != spec.ty {
             return Err(lie(format!("its output `{}` should be `{}`, but is `{found}`", spec.name, spec.ty)));
         }
         if !is_finite(value) {
@@ -166,5 +169,188 @@ fn is_finite(value: &Value) -> bool {
         Value::Number(v) => v.is_finite(),
         Value::List(_, elements) => elements.iter().all(is_finite),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dc_graph_node_api::{Node, NodeSpec};
+
+    use super::super::RunError;
+    use super::super::testing::{Build, Setup, link, literal};
+    use super::*;
+    use crate::testing::{TestNode, registry};
+
+    /// A node without inputs that gives these outputs.
+    fn giving(ty: PortType, outputs: Outputs) -> Arc<dyn Node> {
+        let spec = NodeSpec::new("Give", "test", "Gives.").output("out", ty, "A value.");
+        Arc::new(TestNode::new(spec, move |_, _| Ok(outputs.clone())))
+    }
+
+    /// A node that takes a value and gives what it looks like.
+    fn taking(input: InputSpec) -> Arc<dyn Node> {
+        let name = input.name.clone();
+        let spec = NodeSpec::new("Take", "test", "Takes.").input(input).output("out", PortType::Text, "The value.");
+        Arc::new(TestNode::new(spec, move |i, _| Ok(Outputs::one("out", format!("{:?}", i.get(&name).unwrap())))))
+    }
+
+    fn failure(build: &Build) -> (String, Option<String>) {
+        match Setup::default().run(&build.0).0 {
+            Err(error @ (RunError::NodeFailed { .. } | RunError::NodePanicked { .. })) => {
+                (error.to_string(), error.hint().map(Into::into))
+            }
+            other => panic!("expected the node to fail, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn failing_nodes_are_named() {
+        for (type_name, expected, hint) in [
+            ("Fail", "`x` (Fail): no more red", Some("do not use this node")),
+            ("Panic", "`x` (Panic) panicked: no more red", None),
+            (
+                "Lie",
+                "`x` (Lie): its output `value` should be `core:number`, but is `core:text`",
+                Some("this is a fault of the node, not of the graph"),
+            ),
+            (
+                "Forget",
+                "`x` (Forget): gave nothing for its output `value`",
+                Some("this is a fault of the node, not of the graph"),
+            ),
+        ] {
+            let mut build = Build::new();
+            let node = registry().get(type_name).unwrap().clone();
+            let x = build.node("x", node, vec![literal("no more red"), Binding::Absent]);
+            build.output("x", x);
+            assert_eq!(failure(&build), (expected.into(), hint.map(Into::into)));
+        }
+    }
+
+    #[test]
+    fn lies_are_found() {
+        let numbers = |elements: Vec<Value>| Outputs::one("out", Value::list(PortType::Number, elements));
+        for (ty, outputs, expected) in [
+            (
+                PortType::Number,
+                Outputs::one("out", 1),
+                "its output `out` should be `core:number`, but is `core:integer`",
+            ),
+            (PortType::Number, Outputs::one("out", f64::NAN), "its output `out` is not a finite number"),
+            (
+                PortType::Number,
+                Outputs::one("out", 1.0).with("more", 2.0),
+                "gave an output `more` that it does not declare",
+            ),
+            (
+                PortType::Number.list(),
+                numbers(vec![Value::Number(1.0), Value::text("2")]),
+                "its output `out` is a `core:list<core:number>` with elements of another type",
+            ),
+            (
+                PortType::Number.list(),
+                numbers(vec![Value::Number(f64::INFINITY)]),
+                "its output `out` is not a finite number",
+            ),
+            (
+                PortType::native("dc:latents"),
+                Outputs::one("out", "x"),
+                "its output `out` should be `dc:latents`, but is `core:text`",
+            ),
+        ] {
+            let mut build = Build::new();
+            let x = build.node("x", giving(ty, outputs), vec![]);
+            build.output("x", x);
+            assert_eq!(failure(&build).0, format!("`x` (Give): {expected}"));
+        }
+    }
+
+    #[test]
+    fn linked_values_become_what_the_port_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("cat.png").display().to_string();
+        let (number, path) = (PortType::Number, PortType::Path);
+        let texts = Value::list(PortType::Text, vec![Value::text("./cat.png")]);
+        for (value, to, expected) in [
+            (Value::Integer(3), number.clone(), "Number(3.0)".to_owned()),
+            (Value::Integer(3), number.clone().list(), "List(Number, [Number(3.0)])".into()),
+            (
+                Value::list(PortType::Integer, vec![Value::Integer(3)]),
+                number.list(),
+                "List(Number, [Number(3.0)])".into(),
+            ),
+            (Value::text("random:tiny"), path.clone(), "Path(\"random:tiny\")".into()),
+            (Value::text("./cat.png"), path.clone(), format!("Path({inside:?})")),
+            (Value::text("/a/cat.png"), path.clone(), "Path(\"/a/cat.png\")".into()),
+            (texts, path.list(), format!("List(Path, [Path({inside:?})])")),
+        ] {
+            let mut build = Build::new();
+            let from = build.node("from", giving(value.port_type(), Outputs::one("out", value)), vec![]);
+            let to = build.node("to", taking(InputSpec::required("in", to, "A value.")), vec![link(from)]);
+            build.output("to", to);
+            let setup = Setup { dir: dir.path().into(), ..Setup::default() };
+            let report = setup.run(&build.0).0.unwrap();
+            let Value::Text(found) = &report.outputs[0].1 else { panic!("expected a text") };
+            assert_eq!(**found, *expected);
+        }
+    }
+
+    #[test]
+    fn linked_values_stay_within_limits() {
+        let size = || InputSpec::required("size", PortType::Integer, "A size.").range(8.0..=64.0);
+        let sizes = || InputSpec::required("sizes", PortType::Integer.list(), "Sizes.").range(8.0..=64.0);
+        let filter = || InputSpec::required("filter", PortType::Text, "How.").choices(&["nearest", "linear"]);
+        for (input, value, expected) in [
+            (size(), Value::Integer(8), None),
+            (size(), Value::Integer(64), None),
+            (size(), Value::Integer(65), Some("`size`: expected a number from 8 to 64, found 65")),
+            (sizes(), Value::Integer(7), Some("`sizes`: expected a number from 8 to 64, found 7")),
+            (filter(), Value::text("linear"), None),
+            (filter(), Value::text("cubic"), Some("`filter`: expected `nearest` or `linear`, found `cubic`")),
+        ] {
+            for as_list in [false, true] {
+                let Some(binding) = (match (&input.ty, as_list) {
+                    (PortType::List(_), true) => Some((|from| Binding::List(vec![link(from)])) as fn(_) -> _),
+                    (_, false) => Some(link as fn(_) -> _),
+                    _ => None,
+                }) else {
+                    continue;
+                };
+                let mut build = Build::new();
+                let from = giving(value.port_type(), Outputs::one("out", value.clone()));
+                let from = build.node("from", from, vec![]);
+                let to = build.node("to", taking(input.clone()), vec![binding(from)]);
+                build.output("to", to);
+                match expected {
+                    Some(expected) => assert_eq!(failure(&build).0, format!("`to` (Take): {expected}")),
+                    None => assert!(Setup::default().run(&build.0).0.is_ok()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn files_named_by_a_link_are_looked_at_before_the_node_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("there.txt"), "hello").unwrap();
+        for (name, expected) in [("./there.txt", Ok("hello")), ("./missing.txt", Err("no such file: "))] {
+            let registry = registry();
+            let mut build = Build::new();
+            let text = build.node("text", registry.get("Text").unwrap().clone(), vec![literal(name)]);
+            let read = build.node("read", registry.get("Read Text").unwrap().clone(), vec![link(text)]);
+            build.0.nodes[read].reads_unknown = true;
+            build.output("read", read);
+            let setup = Setup { dir: dir.path().into(), ..Setup::default() };
+            match (setup.run(&build.0).0, expected) {
+                (Ok(report), Ok(expected)) => {
+                    let Value::Text(found) = &report.outputs[0].1 else { panic!("expected a text") };
+                    assert_eq!(&**found, expected);
+                }
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (found, expected) => panic!("expected {expected:?}, found {found:?}"),
+            }
+        }
     }
 }

@@ -1,0 +1,115 @@
+//! What the host itself costs: graphs of nodes that do next to nothing.
+//!
+//! `cargo bench --bench host` prints the median of several runs in milliseconds. Planning and execution count, building
+//! the graph does not.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dc_graph::api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
+use dc_graph::exec::{Cache, CancelToken, Digests, RunOptions, execute, plan};
+use dc_graph::graph::{Binding, Graph, GraphNode, Location, PortRef};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+/// Adds its inputs.
+struct Add(NodeSpec);
+
+impl Add {
+    fn node() -> Arc<dyn Node> {
+        let spec = NodeSpec::new("Add", "bench", "The sum of two numbers.")
+            .input(InputSpec::with_default("a", 0.0, "A number."))
+            .input(InputSpec::with_default("b", 0.0, "A number."))
+            .output("sum", PortType::Number, "`a` plus `b`.");
+        Arc::new(Self(spec))
+    }
+}
+
+impl Node for Add {
+    fn spec(&self) -> &NodeSpec {
+        &self.0
+    }
+
+    fn run(&self, inputs: &Inputs, _: &dyn RunContext) -> Result<Outputs, NodeError> {
+        Ok(Outputs::one("sum", inputs.number("a")? + inputs.number("b")?))
+    }
+}
+
+/// Nodes whose first input is a link to the given earlier node, and whose second one tells them apart.
+fn graph(links: impl Iterator<Item = Option<usize>>, outputs: impl Fn(usize) -> Vec<usize>) -> Graph {
+    let add = Add::node();
+    let mut nodes: DiGraph<GraphNode, ()> = DiGraph::new();
+    for (n, from) in links.enumerate() {
+        let from = from.map(NodeIndex::new);
+        let a = match from {
+            Some(node) => Binding::Link(PortRef { node, output: 0 }),
+            None => Binding::Value(Value::Number(0.0)),
+        };
+        let added = nodes.add_node(GraphNode {
+            id: n.to_string(),
+            node: add.clone(),
+            bindings: vec![a, Binding::Value(Value::Number(n as f64))],
+            reads: Vec::new(),
+            reads_unknown: false,
+            location: Location { line: 1, column: 1 },
+        });
+        if let Some(from) = from {
+            nodes.add_edge(from, added, ());
+        }
+    }
+    let port = |n: usize| (n.to_string(), PortRef { node: NodeIndex::new(n), output: 0 });
+    let outputs = outputs(nodes.node_count()).into_iter().map(port).collect();
+    Graph { name: "bench".into(), nodes, outputs, inputs: Vec::new(), document: serde_json::Value::Null }
+}
+
+/// One node after the other.
+fn chain(length: usize) -> Graph {
+    graph((0..length).map(|n| n.checked_sub(1)), |count| vec![count - 1])
+}
+
+/// One node that all others read, each an output.
+fn wide(width: usize) -> Graph {
+    graph((0..=width).map(|n| (n > 0).then_some(0)), |count| (1..count).collect())
+}
+
+/// Plans and runs once.
+fn run(graph: &Graph, cache: Option<&Cache>) {
+    let digests = Digests::default();
+    let plan = plan(graph, &digests).expect("the graph has no files");
+    let mut options = RunOptions::new(Path::new("."), Path::new("."), &digests);
+    options.cache = cache;
+    let report = execute(graph, &plan, &options, &CancelToken::default(), &|_| {}).expect("the nodes do not fail");
+    assert_eq!(report.outputs.len(), graph.outputs.len());
+}
+
+/// Prints the median time of a piece of work, after one run to warm up.
+fn time(name: &str, repeats: usize, mut work: impl FnMut()) {
+    work();
+    let mut times: Vec<f64> = Vec::with_capacity(repeats);
+    for _ in 0..repeats {
+        let began = Instant::now();
+        work();
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    println!("{name:<28}{:>10.3} ms", times[times.len() / 2]);
+}
+
+fn main() {
+    for length in [1_000, 10_000, 100_000] {
+        let graph = chain(length);
+        let repeats = 300_000 / length + 3;
+        time(&format!("chain of {length}, cold"), repeats, || run(&graph, None));
+        let cache = Cache::new(1 << 30);
+        time(&format!("chain of {length}, cached"), repeats, || run(&graph, Some(&cache)));
+    }
+    for width in [100, 1_000, 10_000] {
+        let graph = wide(width);
+        let repeats = 100_000 / width + 3;
+        time(&format!("{width} wide, cold"), repeats, || run(&graph, None));
+        let cache = Cache::new(1 << 30);
+        time(&format!("{width} wide, cached"), repeats, || run(&graph, Some(&cache)));
+    }
+}
