@@ -270,6 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn narrow_weights_give_narrow_states() {
+        for (dtype, tolerance) in [(DType::F16, 2e-2), (DType::BF16, 1e-1)] {
+            let weights = Weights::new(Arc::new(Recipe::new("sd15.text.")), &device(), dtype);
+            let model = ClipTextModel::load(&weights, &config("sd15")).unwrap();
+            let (_, ids) = fixture_values("sd15.text/ids");
+            let ids: Vec<Vec<u32>> = ids.chunks(77).map(|row| row.iter().map(|&id| id as u32).collect()).collect();
+            let last = model.forward(&ids).unwrap();
+            assert_eq!(last.dtype(), dtype);
+            check_fixture("sd15.text/last", &last, tolerance);
+        }
+    }
+
+    #[test]
     fn parameters_are_counted() {
         // Embeddings, 5 layers of 4 projections, 2 feed-forward layers and 2 norms, the final norm.
         let d = 32;

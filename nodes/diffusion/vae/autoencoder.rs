@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::VaeConfig;
 use super::decoder::Decoder;
@@ -41,7 +41,7 @@ impl Posterior {
     /// # Shapes
     /// - `noise` and output: `[batch, latent_channels, height, width]`
     pub fn sample(&self, noise: Tensor<4>) -> Tensor<4> {
-        self.mean.clone() + (self.logvar.clone() * 0.5).exp() * noise
+        self.mean.clone() + (self.logvar.clone() * 0.5).exp() * noise.cast(self.mean.dtype())
     }
 }
 
@@ -68,6 +68,11 @@ impl Vae {
         &self.config
     }
 
+    /// The number type of the weights, in which all is computed and returned; inputs are cast to it.
+    pub fn dtype(&self) -> DType {
+        self.encoder.dtype()
+    }
+
     /// Encodes pictures.
     ///
     /// # Shapes
@@ -86,7 +91,7 @@ impl Vae {
             let message = format!("pictures should have sides that are multiples of {step}, found {width}x{height}");
             return Err(Error::Argument(message));
         }
-        let moments = self.encoder.forward(image);
+        let moments = self.encoder.forward(image.cast(self.dtype()));
         let moments = match &self.quant_conv {
             Some(conv) => conv.forward(moments),
             None => moments,
@@ -150,6 +155,7 @@ impl Vae {
     }
 
     fn decode_unchecked(&self, latents: Tensor<4>) -> Tensor<4> {
+        let latents = latents.cast(self.dtype());
         self.decoder.forward(match &self.post_quant_conv {
             Some(conv) => conv.forward(latents),
             None => latents,
@@ -167,7 +173,7 @@ fn split(x: Tensor<4>) -> [Tensor<4>; 2] {
 mod tests {
     use std::sync::Arc;
 
-    use burn::tensor::{DType, TensorData};
+    use burn::tensor::TensorData;
 
     use super::*;
     use crate::testing::{check_close, check_fixture, device, fixture, input, tolerance, values};
@@ -193,6 +199,20 @@ mod tests {
             let z = fixture(&name("z"));
             check_fixture(&name("dec"), &vae.decode(z.clone()).unwrap(), tolerance(1e-5));
             check_fixture(&name("dec"), &vae.decode_tiled(z, Tiling::default()).unwrap(), tolerance(1e-5));
+        }
+    }
+
+    /// Sixteen bits lose three digits: fixtures are of pictures and moments about 1 in size.
+    #[test]
+    fn narrow_weights_take_wide_inputs() {
+        for (dtype, tolerance) in [(DType::F16, 2e-2), (DType::BF16, 1e-1)] {
+            let weights = Weights::new(Arc::new(Recipe::new("sd15.vae.")), &device(), dtype);
+            let vae = Vae::load(&weights, &config()).unwrap();
+            let posterior = vae.encode(fixture("sd15.vae/img")).unwrap();
+            assert_eq!((vae.dtype(), posterior.mean.dtype()), (dtype, dtype));
+            check_fixture("sd15.vae/mean", &posterior.mean, tolerance);
+            check_fixture("sd15.vae/dec", &vae.decode(fixture("sd15.vae/z")).unwrap(), tolerance);
+            assert_eq!(posterior.sample(input("noise", [1, 4, 4, 6], 1.0)).dtype(), dtype);
         }
     }
 

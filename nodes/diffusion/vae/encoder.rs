@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, PaddingConfig2d};
-use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
+use burn::tensor::{DType, Tensor};
 
 use super::VaeConfig;
 use super::blocks::{MidBlock, ResnetBlock, conv3x3, norm};
@@ -36,6 +36,10 @@ impl Encoder {
             conv_norm_out: norm(&w.at("conv_norm_out"), config, config.innermost())?,
             conv_out: conv3x3(&w.at("conv_out"), config.innermost(), 2 * config.latent_channels)?,
         })
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.conv_in.weight.dtype()
     }
 
     /// # Shapes
