@@ -9,6 +9,7 @@
 //! | [`random`] | PyTorch's random numbers |
 //! | [`text`] | tokenizer and CLIP text encoder |
 //! | [`vae`] | the autoencoder |
+//! | [`unet`] | the denoiser |
 //!
 //! # Invariants
 //! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
@@ -22,6 +23,7 @@ pub mod schedulers;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod unet;
 pub mod vae;
 pub mod weights;
 

@@ -1,0 +1,312 @@
+//! The blocks of the UNet in their order, with the skip connections.
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::nn::GroupNorm;
+use burn::nn::conv::Conv2d;
+use burn::tensor::activation::silu;
+use burn::tensor::{DType, Device, Tensor};
+
+use crate::error::Error;
+use crate::layers::{conv2d, group_norm};
+use crate::unet::config::UNetConfig;
+use crate::unet::resnet::{ResnetBlock, load_downsampler, load_upsampler, upsample};
+use crate::unet::time::TimeEmbedding;
+use crate::unet::transformer::{Backbone, BlockHook, SpatialTransformer};
+use crate::weights::Weights;
+
+/// The denoiser.
+#[derive(Module, Debug)]
+pub struct UNet {
+    conv_in: Conv2d,
+    time_embedding: TimeEmbedding,
+    down_blocks: Vec<Level>,
+    mid_block: Middle,
+    up_blocks: Vec<Level>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    context_dim: usize,
+}
+
+/// One level of the encoder or the decoder; `attentions` is empty or as long as `resnets`.
+#[derive(Module, Debug)]
+struct Level {
+    resnets: Vec<ResnetBlock>,
+    attentions: Vec<SpatialTransformer>,
+    resampler: Option<Conv2d>,
+}
+
+#[derive(Module, Debug)]
+struct Middle {
+    first: ResnetBlock,
+    attention: SpatialTransformer,
+    second: ResnetBlock,
+}
+
+/// What goes along through one pass: the conditions, the observers, and how many attention layers have been passed.
+struct Pass<'a, B> {
+    time: Tensor<2>,
+    context: Tensor<3>,
+    hook: &'a mut dyn BlockHook,
+    /// Sees what enters each spatial transformer, and may end the pass there.
+    tap: &'a mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
+    layer: usize,
+}
+
+impl<B> Pass<'_, B> {
+    fn attend(&mut self, transformer: &SpatialTransformer, hidden: Tensor<4>) -> ControlFlow<B, Tensor<4>> {
+        let layer = self.layer;
+        self.layer += 1;
+        (self.tap)(layer, &hidden)?;
+        ControlFlow::Continue(transformer.forward(layer, hidden, &self.context, self.hook))
+    }
+}
+
+impl UNet {
+    /// Reads the denoiser from the cursor's position, by diffusers' names.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape than the configuration says.
+    pub fn load(w: &Weights, config: &UNetConfig) -> Result<Self, Error> {
+        let widths = &config.block_out_channels;
+        let (first, last) = (widths[0], config.levels() - 1);
+        let down = w.at("down_blocks");
+        let up = w.at("up_blocks");
+        Ok(Self {
+            conv_in: conv2d(&w.at("conv_in"), config.in_channels, first, 3, 1, 1)?,
+            time_embedding: TimeEmbedding::load(&w.at("time_embedding"), first, config.time_embed_dim())?,
+            down_blocks: (0..=last).map(|i| Level::load_down(&down.at(i), config, i)).collect::<Result<_, _>>()?,
+            mid_block: Middle::load(&w.at("mid_block"), config)?,
+            up_blocks: (0..=last).map(|i| Level::load_up(&up.at(i), config, i)).collect::<Result<_, _>>()?,
+            conv_norm_out: group_norm(&w.at("conv_norm_out"), config.norm_num_groups, first, config.norm_eps)?,
+            conv_out: conv2d(&w.at("conv_out"), first, config.out_channels, 3, 1, 1)?,
+            context_dim: config.cross_attention_dim,
+        })
+    }
+
+    /// One evaluation of the denoiser as it is.
+    ///
+    /// # Shapes
+    /// - latents: `[batch, in_channels, height, width]`
+    /// - timesteps: `[batch]`, 0 to 999, fractions allowed
+    /// - context: `[batch, context_tokens, context_dim]`
+    /// - output: `[batch, out_channels, height, width]`
+    ///
+    /// # Errors
+    /// When these do not fit each other or the model.
+    pub fn forward(&self, latents: Tensor<4>, timesteps: &[f32], context: Tensor<3>) -> Result<Tensor<4>, Error> {
+        self.forward_with(latents, timesteps, context, &mut Backbone)
+    }
+
+    /// One evaluation of the denoiser with `hook` in its transformer blocks. Shapes as in [`Self::forward`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_with(
+        &self,
+        latents: Tensor<4>,
+        timesteps: &[f32],
+        context: Tensor<3>,
+        hook: &mut dyn BlockHook,
+    ) -> Result<Tensor<4>, Error> {
+        let mut tap = |_, _: &Tensor<4>| ControlFlow::<Infallible>::Continue(());
+        let ControlFlow::Continue(output) = self.run(latents, timesteps, context, hook, &mut tap)?;
+        Ok(output)
+    }
+
+    /// What enters the spatial transformers of these attention `layers` (ascending), before their group norms. Nothing
+    /// after the last of them is computed.
+    ///
+    /// # Shapes
+    /// - latents, timesteps, context: as in [`Self::forward`]
+    /// - output: one `[batch, d, height, width]` a layer
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and when there is no such layer.
+    pub fn transformer_inputs(
+        &self,
+        latents: Tensor<4>,
+        timesteps: &[f32],
+        context: Tensor<3>,
+        layers: &[usize],
+    ) -> Result<Vec<Tensor<4>>, Error> {
+        let mut found = Vec::with_capacity(layers.len());
+        let mut tap = |layer: usize, hidden: &Tensor<4>| {
+            if layers.get(found.len()) == Some(&layer) {
+                found.push(hidden.clone());
+            }
+            if found.len() == layers.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let _ = self.run(latents, timesteps, context, &mut Backbone, &mut tap)?;
+        if found.len() == layers.len() {
+            Ok(found)
+        } else {
+            let count = self.transformers().len();
+            Err(Error::Argument(format!("the attention layers {layers:?} are not ascending or not below {count}")))
+        }
+    }
+
+    /// The attention layers: encoder, middle, decoder.
+    pub fn transformers(&self) -> Vec<&SpatialTransformer> {
+        let encoder = self.down_blocks.iter().flat_map(|level| &level.attentions);
+        let decoder = self.up_blocks.iter().flat_map(|level| &level.attentions);
+        encoder.chain([&self.mid_block.attention]).chain(decoder).collect()
+    }
+
+    /// The device that the weights are on.
+    pub fn device(&self) -> Device {
+        self.conv_in.weight.val().device()
+    }
+
+    /// The number type of the weights, which latents and context must have.
+    pub fn dtype(&self) -> DType {
+        self.conv_in.weight.val().dtype()
+    }
+
+    fn run<B>(
+        &self,
+        latents: Tensor<4>,
+        timesteps: &[f32],
+        context: Tensor<3>,
+        hook: &mut dyn BlockHook,
+        tap: &mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Tensor<4>>, Error> {
+        self.check(&latents, timesteps, &context)?;
+        let time = self.time_embedding.forward(timesteps);
+        Ok(self.blocks(latents, &mut Pass { time, context, hook, tap, layer: 0 }))
+    }
+
+    fn blocks<B>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
+        let mut hidden = self.conv_in.forward(latents);
+        let mut skips = vec![hidden.clone()];
+        for level in &self.down_blocks {
+            hidden = level.encode(hidden, &mut skips, pass)?;
+        }
+        hidden = self.mid_block.forward(hidden, pass)?;
+        for level in &self.up_blocks {
+            hidden = level.decode(hidden, &mut skips, pass)?;
+        }
+        ControlFlow::Continue(self.conv_out.forward(silu(self.conv_norm_out.forward(hidden))))
+    }
+
+    fn check(&self, latents: &Tensor<4>, timesteps: &[f32], context: &Tensor<3>) -> Result<(), Error> {
+        let [batch, channels, height, width] = latents.dims();
+        let [rows, tokens, context_dim] = context.dims();
+        let in_channels = self.conv_in.weight.dims()[1];
+        let message = if channels != in_channels {
+            format!("the denoiser takes latents of {in_channels} channels, found {channels}")
+        } else if context_dim != self.context_dim {
+            format!("the denoiser takes a text context {} wide, found {context_dim}", self.context_dim)
+        } else if [batch, height, width, tokens].contains(&0) {
+            format!("latents of shape {:?} or context of shape {:?} are empty", latents.dims(), context.dims())
+        } else if rows != batch || timesteps.len() != batch {
+            format!("{batch} latents need as many contexts and timesteps, found {rows} and {}", timesteps.len())
+        } else {
+            return Ok(());
+        };
+        Err(Error::Argument(message))
+    }
+}
+
+impl Level {
+    fn load_down(w: &Weights, config: &UNetConfig, level: usize) -> Result<Self, Error> {
+        let widths = &config.block_out_channels;
+        let d = widths[level];
+        let layers = 0..config.layers_per_block;
+        let has_attention = config.down_has_attention(level);
+        let downsampler = w.at("downsamplers.0");
+        Ok(Self {
+            resnets: layers
+                .clone()
+                .map(|j| {
+                    let d_input = if j == 0 { widths[level.saturating_sub(1)] } else { d };
+                    ResnetBlock::load(&w.at("resnets").at(j), config, d_input, d)
+                })
+                .collect::<Result<_, _>>()?,
+            attentions: layers
+                .filter(|_| has_attention)
+                .map(|j| SpatialTransformer::load(&w.at("attentions").at(j), config, level))
+                .collect::<Result<_, _>>()?,
+            resampler: (level + 1 < config.levels()).then(|| load_downsampler(&downsampler, d)).transpose()?,
+        })
+    }
+
+    fn load_up(w: &Weights, config: &UNetConfig, index: usize) -> Result<Self, Error> {
+        let level = config.levels() - 1 - index;
+        let d = config.block_out_channels[level];
+        let has_attention = config.up_has_attention(index);
+        Ok(Self {
+            resnets: (config.up_inputs(index).into_iter().enumerate())
+                .map(|(j, (hidden, skip))| ResnetBlock::load(&w.at("resnets").at(j), config, hidden + skip, d))
+                .collect::<Result<_, _>>()?,
+            attentions: (0..=config.layers_per_block)
+                .filter(|_| has_attention)
+                .map(|j| SpatialTransformer::load(&w.at("attentions").at(j), config, level))
+                .collect::<Result<_, _>>()?,
+            resampler: (level > 0).then(|| load_upsampler(&w.at("upsamplers.0"), d)).transpose()?,
+        })
+    }
+
+    fn encode<B>(
+        &self,
+        mut hidden: Tensor<4>,
+        skips: &mut Vec<Tensor<4>>,
+        pass: &mut Pass<'_, B>,
+    ) -> ControlFlow<B, Tensor<4>> {
+        for (j, resnet) in self.resnets.iter().enumerate() {
+            hidden = resnet.forward(hidden, &pass.time);
+            if let Some(attention) = self.attentions.get(j) {
+                hidden = pass.attend(attention, hidden)?;
+            }
+            skips.push(hidden.clone());
+        }
+        if let Some(conv) = &self.resampler {
+            hidden = conv.forward(hidden);
+            skips.push(hidden.clone());
+        }
+        ControlFlow::Continue(hidden)
+    }
+
+    fn decode<B>(
+        &self,
+        mut hidden: Tensor<4>,
+        skips: &mut Vec<Tensor<4>>,
+        pass: &mut Pass<'_, B>,
+    ) -> ControlFlow<B, Tensor<4>> {
+        for (j, resnet) in self.resnets.iter().enumerate() {
+            let skip = skips.pop().expect("the encoder leaves a skip for every ResNet of the decoder");
+            hidden = resnet.forward(Tensor::cat(vec![hidden, skip], 1), &pass.time);
+            if let Some(attention) = self.attentions.get(j) {
+                hidden = pass.attend(attention, hidden)?;
+            }
+        }
+        if let (Some(conv), Some(next)) = (&self.resampler, skips.last()) {
+            let [_, _, height, width] = next.dims();
+            hidden = upsample(conv, hidden, [height, width]);
+        }
+        ControlFlow::Continue(hidden)
+    }
+}
+
+impl Middle {
+    fn load(w: &Weights, config: &UNetConfig) -> Result<Self, Error> {
+        let level = config.levels() - 1;
+        let d = config.block_out_channels[level];
+        Ok(Self {
+            first: ResnetBlock::load(&w.at("resnets.0"), config, d, d)?,
+            attention: SpatialTransformer::load(&w.at("attentions.0"), config, level)?,
+            second: ResnetBlock::load(&w.at("resnets.1"), config, d, d)?,
+        })
+    }
+
+    fn forward<B>(&self, hidden: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
+        let hidden = self.first.forward(hidden, &pass.time);
+        let hidden = pass.attend(&self.attention, hidden)?;
+        ControlFlow::Continue(self.second.forward(hidden, &pass.time))
+    }
+}
+
+#[cfg(test)]
+mod parity;
