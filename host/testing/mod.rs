@@ -1,5 +1,7 @@
 //! A small fixed registry for the tests of this library: nodes with the names and ports that people meet, without maths.
 
+mod whole;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
