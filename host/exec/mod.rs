@@ -31,6 +31,8 @@ mod run;
 mod step;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod wiring;
 
 pub use cache::Cache;

@@ -7,7 +7,7 @@ use dc_graph_node_api::{InputSpec, Inputs, NodeError, OutputSpec, Outputs, PortT
 
 use super::FileRead;
 use super::run::Run;
-use crate::graph::{Binding, GraphNode, resolve_path};
+use crate::graph::{Binding, GraphNode, limit_problem, resolve_path};
 
 /// Runs a node and gives the value of each output that somebody reads. `linked` holds the values of its links, in order.
 pub(super) fn step(
@@ -111,23 +111,8 @@ fn absolute(value: Value, document_dir: &Path) -> Value {
 
 /// Validation has checked what the document says; what comes through a link is known only now.
 fn within_limits(spec: &InputSpec, value: &Value) -> Result<(), NodeError> {
-    let number = match value {
-        Value::List(_, elements) => return elements.iter().try_for_each(|element| within_limits(spec, element)),
-        Value::Text(text) if !spec.choices.is_empty() && spec.choices.iter().all(|choice| **choice != **text) => {
-            let choices: Vec<_> = spec.choices.iter().map(|choice| format!("`{choice}`")).collect();
-            return Err(NodeError::input(&spec.name, format!("expected {}, found `{text}`", choices.join(" or "))));
-        }
-        Value::Integer(v) => *v as f64,
-        Value::Number(v) => *v,
-        _ => return Ok(()),
-    };
-    match &spec.range {
-        Some(range) if !range.contains(&number) => {
-            let message = format!("expected a number from {} to {}, found {number}", range.start(), range.end());
-            Err(NodeError::input(&spec.name, message))
-        }
-        _ => Ok(()),
-    }
+    let Some((message, hint)) = limit_problem(spec, value) else { return Ok(()) };
+    Err(NodeError::Input { input: spec.name.clone(), message, hint })
 }
 
 /// The outputs in the order of the spec, when all are there and what the spec says: nodes may lie.
@@ -305,10 +290,10 @@ mod tests {
         for (input, value, expected) in [
             (size(), Value::Integer(8), None),
             (size(), Value::Integer(64), None),
-            (size(), Value::Integer(65), Some("`size`: expected a number from 8 to 64, found 65")),
-            (sizes(), Value::Integer(7), Some("`sizes`: expected a number from 8 to 64, found 7")),
+            (size(), Value::Integer(65), Some("`size`: must be from 8 to 64, found `65`")),
+            (sizes(), Value::Integer(7), Some("`sizes`: must be from 8 to 64, found `7`")),
             (filter(), Value::text("linear"), None),
-            (filter(), Value::text("cubic"), Some("`filter`: expected `nearest` or `linear`, found `cubic`")),
+            (filter(), Value::text("cubic"), Some("`filter`: must be `nearest` or `linear`, found \"cubic\"")),
         ] {
             for as_list in [false, true] {
                 let Some(binding) = (match (&input.ty, as_list) {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use dc_graph_node_api::{PortType, Value};
+use dc_graph_node_api::{InputSpec, PortType, Value};
 
 use super::json::{self, Json, Kind};
 use super::names::{self, Suggestions};
@@ -115,6 +115,14 @@ pub(super) fn check_limits(
         }),
         _ => Ok(()),
     }
+}
+
+/// What keeps a value out of a port whose type it has, and what to do about it: the words for a document's literals serve
+/// for values that come through links, too.
+pub(crate) fn limit_problem(spec: &InputSpec, value: &Value) -> Option<(String, Option<String>)> {
+    let nowhere = Location { line: 0, column: 0 };
+    let checked = check_limits(value, spec.range.as_ref(), &spec.choices, nowhere, &mut Suggestions::default());
+    checked.err().map(|unfit| (unfit.message, unfit.hint))
 }
 
 /// `from 1 to 1000`

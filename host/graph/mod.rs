@@ -21,6 +21,7 @@ mod validated;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use document::{Document, VERSION};
 pub use inputs::Overrides;
+pub(crate) use literal::limit_problem;
 pub use paths::resolve_path;
 pub use render::{Source, render, render_json};
 pub use schema::schema;
