@@ -1,6 +1,8 @@
-//! `plugin.toml`: what a node pack says about itself before any of it runs.
+//! `plugin.toml`: what a node pack says about itself before any of it runs. One schema for the built-in pack and for others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Component, Path};
 
 use dc_graph_node_api::{NodeSpec, PortType};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,16 @@ pub enum Capability {
     Device,
 }
 
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadFiles => "read-files",
+            Self::WriteFiles => "write-files",
+            Self::Device => "device",
+        })
+    }
+}
+
 /// A node pack's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +40,8 @@ pub struct Manifest {
     pub schema: u32,
     /// Who it is. All that follows stands in the file's `[plugin]` table.
     pub plugin: Plugin,
+    /// The component that holds the nodes; absent in the built-in pack.
+    pub wasm: Option<Wasm>,
 }
 
 /// The `[plugin]` table of a [`Manifest`].
@@ -44,14 +58,29 @@ pub struct Plugin {
     pub license: String,
     /// What it is for, in a sentence or two.
     pub description: String,
-    /// What it may reach.
+    /// Who made it.
     #[serde(default)]
-    pub capabilities: BTreeSet<Capability>,
+    pub authors: Vec<String>,
+    /// What it asks to reach, each with the reason that a person who is to allow it reads.
+    #[serde(default)]
+    pub capabilities: BTreeMap<Capability, String>,
     /// The node types it brings, as documents name them.
     pub nodes: BTreeSet<String>,
     /// The opaque port types it brings.
     #[serde(default)]
     pub types: BTreeSet<String>,
+}
+
+/// The `[wasm]` table of a [`Manifest`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wasm {
+    /// The component's file, relative to the manifest and not above it.
+    pub file: String,
+    /// The digest of that file: 64 hexadecimal digits, lower case.
+    pub blake3: String,
+    /// The version of the WIT package it was built against: `MAJOR.MINOR.PATCH`.
+    pub wit: String,
 }
 
 /// Why a manifest is not accepted.
@@ -81,7 +110,7 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self = toml::from_str(text)?;
         let field = |field, message: String| Err(ManifestError::Field { field, message });
-        let Self { schema, plugin } = &manifest;
+        let Self { schema, plugin, wasm } = &manifest;
         if *schema != SCHEMA {
             return field("schema", format!("expected {SCHEMA}, found {schema}"));
         }
@@ -91,9 +120,30 @@ impl Manifest {
         if !is_version(&plugin.version) {
             return field("version", format!("expected `MAJOR.MINOR.PATCH`, found `{}`", plugin.version));
         }
+        for (name, text) in [("name", &plugin.name), ("license", &plugin.license), ("description", &plugin.description)]
+        {
+            if text.trim().is_empty() {
+                return field(name, "is empty".into());
+            }
+        }
+        if let Some((capability, _)) = plugin.capabilities.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return field("capabilities", format!("`{capability}` is asked for without a reason"));
+        }
         let prefix = format!("{}:", plugin.id);
         if let Some(other) = plugin.types.iter().find(|t| !t.starts_with(&prefix)) {
             return field("types", format!("expected names that begin with `{prefix}`, found `{other}`"));
+        }
+        if let Some(wasm) = wasm {
+            if !is_inside(&wasm.file) {
+                return field("file", format!("expected a file beside the manifest, found `{}`", wasm.file));
+            }
+            if wasm.blake3.len() != 64 || !wasm.blake3.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            {
+                return field("blake3", format!("expected 64 hexadecimal digits, found `{}`", wasm.blake3));
+            }
+            if !is_version(&wasm.wit) {
+                return field("wit", format!("expected `MAJOR.MINOR.PATCH`, found `{}`", wasm.wit));
+            }
         }
         Ok(manifest)
     }
@@ -134,6 +184,11 @@ fn is_id(id: &str) -> bool {
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// Whether a path stays in the folder it starts from.
+fn is_inside(file: &str) -> bool {
+    !file.is_empty() && !file.contains('\\') && Path::new(file).components().all(|c| matches!(c, Component::Normal(_)))
+}
+
 fn is_version(version: &str) -> bool {
     let parts: Vec<_> = version.split('.').collect();
     parts.len() == 3 && parts.iter().all(|p| p.parse::<u32>().is_ok_and(|n| n.to_string() == *p))
@@ -151,16 +206,30 @@ mod tests {
         version = "0.1.0"
         license = "MIT"
         description = "Something."
-        capabilities = ["read-files"]
+        authors = ["A Person"]
+        capabilities = { read-files = "reads the pictures that you name" }
         nodes = ["Turn Round"]
         types = ["my-pack:angle"]
+        [wasm]
+        file = "bin/my-pack.wasm"
+        blake3 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+        wit = "1.0.0"
     "#;
 
     #[test]
     fn good_manifest() {
         let manifest = Manifest::parse(GOOD).unwrap();
         assert_eq!(manifest.plugin.id, "my-pack");
-        assert_eq!(manifest.plugin.capabilities, BTreeSet::from([Capability::ReadFiles]));
+        assert_eq!(manifest.plugin.capabilities.keys().collect::<Vec<_>>(), [&Capability::ReadFiles]);
+        assert_eq!(manifest.wasm.as_ref().unwrap().file, "bin/my-pack.wasm");
+        let built_in = GOOD.split("[wasm]").next().unwrap();
+        assert_eq!(Manifest::parse(built_in).unwrap(), Manifest { wasm: None, ..manifest });
+    }
+
+    #[test]
+    fn manifest_of_this_repository() {
+        let manifest = Manifest::parse(include_str!("../../plugin.toml")).unwrap();
+        assert_eq!((manifest.plugin.id.as_str(), manifest.wasm), ("dc", None));
     }
 
     #[test]
@@ -180,6 +249,15 @@ mod tests {
         check("my-pack:angle", "core:angle", "`types`: expected names that begin with `my-pack:`");
         check("read-files", "network", "unknown variant `network`");
         check("license", "licence", "unknown field `licence`");
+        check("\"My pack\"", "\" \"", "`name`: is empty");
+        check("reads the pictures that you name", "", "`capabilities`: `read-files` is asked for without a reason");
+        check("bin/my-pack.wasm", "../my-pack.wasm", "`file`: expected a file beside the manifest");
+        check("bin/my-pack.wasm", "/my-pack.wasm", "`file`");
+        check("bin/my-pack.wasm", "..\\\\my-pack.wasm", "`file`");
+        check("0123456789abcdef\"", "\"", "`blake3`: expected 64 hexadecimal digits");
+        check("0123456789abcdef\"", "0123456789ABCDEF\"", "`blake3`");
+        check("1.0.0", "1", "`wit`: expected `MAJOR.MINOR.PATCH`, found `1`");
+        check("wit =", "wat =", "unknown field `wat`");
         check("schema = 1", "schema =", "not a manifest");
     }
 

@@ -2,4 +2,4 @@
 
 mod manifest;
 
-pub use manifest::{Capability, Manifest, ManifestError, Plugin};
+pub use manifest::{Capability, Manifest, ManifestError, Plugin, Wasm};
