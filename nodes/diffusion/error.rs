@@ -35,6 +35,9 @@ pub enum Error {
     /// An argument outside its range, or tensors that do not fit each other.
     #[error("{0}")]
     Argument(String),
+    /// A device that is not there, cannot compute what is asked, or failed.
+    #[error("{0}")]
+    Device(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

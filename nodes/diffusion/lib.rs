@@ -6,6 +6,7 @@
 //! | [`checkpoint`] | files that hold models, and how their names map to those used here |
 //! | [`layers`] | the few layers shared by all models |
 //! | [`schedulers`] | samplers: noise levels and the steps between them |
+//! | [`sampling`] | the denoising loop |
 //! | [`random`] | PyTorch's random numbers |
 //! | [`text`] | tokenizer and CLIP text encoder |
 //! | [`vae`] | the autoencoder |
@@ -19,6 +20,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod layers;
 pub mod random;
+pub mod sampling;
 pub mod schedulers;
 #[cfg(test)]
 mod testing;
