@@ -283,11 +283,18 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_counted() {
-        // Embeddings, 5 layers of 4 projections, 2 feed-forward layers and 2 norms, the final norm.
-        let d = 32;
-        let layer = 4 * (d * d + d) + (2 * d * d + 2 * d) + (2 * d * d + d) + 4 * d;
-        assert_eq!(model("sd15").num_params(), (1000 + 77) * d + 5 * layer + 2 * d);
+    fn the_published_encoder_has_its_size() {
+        // `openai/clip-vit-large-patch14` without its projection.
+        let published = ClipTextConfig {
+            vocab_size: 49_408,
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            ..config("sd15")
+        };
+        let weights = Weights::new(Arc::new(Recipe::new("full.")), &device(), DType::F32);
+        assert_eq!(ClipTextModel::load(&weights, &published).unwrap().num_params(), 123_060_480);
     }
 
     #[test]

@@ -159,4 +159,37 @@ mod tests {
         assert_eq!(spelt("bcabcab"), [id("bc"), id("a"), id("bc"), id("a"), id("b</w>")]);
         assert_eq!(spelt(""), [0_u32; 0]);
     }
+
+    /// The algorithm as the paper states it: merge the best pair wherever it occurs, then look again.
+    fn split_slowly(vocabulary: &Vocabulary, word: &str) -> Vec<u32> {
+        let (last, first) = word.as_bytes().split_last().unwrap();
+        let mut symbols: Vec<u32> = first.iter().map(|&b| vocabulary.bytes[usize::from(b)]).collect();
+        symbols.push(vocabulary.last_bytes[usize::from(*last)]);
+        loop {
+            let known = symbols.windows(2).filter_map(|p| Some((vocabulary.merges.get(&(p[0], p[1]))?, p)));
+            let Some((&(_, merged), pair)) = known.min_by_key(|((rank, _), _)| *rank) else { return symbols };
+            let (pair, before) = ([pair[0], pair[1]], std::mem::take(&mut symbols));
+            let mut rest = before.as_slice();
+            while let Some((&symbol, tail)) = rest.split_first() {
+                let found = rest.starts_with(&pair);
+                symbols.push(if found { merged } else { symbol });
+                rest = if found { &tail[1..] } else { tail };
+            }
+        }
+    }
+
+    #[test]
+    fn words_split_as_the_paper_says() {
+        let clip = Vocabulary::clip();
+        // Common letters and their repetitions, so that many merges compete.
+        let letters: Vec<char> = crate::weights::uniform("letters", 20_000)
+            .map(|u| "aaeeiioonnsstrlh\u{e9}\u{1f600}".chars().nth(((u + 1.0) * 9.0) as usize).unwrap())
+            .collect();
+        for (i, word) in letters.chunks(40).enumerate() {
+            let word: String = word[..1 + i % 40].iter().collect();
+            let mut split = Vec::new();
+            clip.split(&word, &mut split);
+            assert_eq!(split, split_slowly(&clip, &word), "{word}");
+        }
+    }
 }

@@ -309,4 +309,10 @@ mod tests {
         assert!(vae.decode(zeros([1, 3, 4, 4])).is_err());
         assert!(vae.decode_tiled(zeros([1, 4, 4, 4]), Tiling { tile: 2, overlap: 2 }).is_err());
     }
+
+    #[test]
+    fn the_published_autoencoder_has_its_size() {
+        let weights = Weights::new(Arc::new(Recipe::new("full.")), &device(), DType::F32);
+        assert_eq!(Vae::load(&weights, &VaeConfig::default()).unwrap().num_params(), 83_653_863);
+    }
 }
