@@ -100,7 +100,7 @@ impl Document {
     /// When nothing can be made of it: no JSON, no object, a version this program does not know. All other problems are
     /// kept for [`validate`](super::validate).
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let (root, repeated) = json::read(text).map_err(|problem| vec![problem])?;
+        let (root, repeated) = json::read(text).map_err(|mistake| vec![mistake.into()])?;
         let json = root.to_value();
         let mut reader = Reader { problems: repeated, suggestions: Suggestions::default() };
         let keys = ["$schema", "version", "name", "description", "inputs", "nodes", "outputs"];

@@ -104,8 +104,33 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
+/// A mistake of syntax. Smaller than a [`Diagnostic`], for it is part of every result here.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    message: String,
+    at: Location,
+    hint: Option<String>,
+}
+
+impl Mistake {
+    fn new(message: impl Into<String>, at: Location) -> Self {
+        Self { message: message.into(), at, hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl From<Mistake> for Diagnostic {
+    fn from(Mistake { message, at, hint }: Mistake) -> Self {
+        Self::error("syntax", message).at(at).hint(hint)
+    }
+}
+
 /// Reads a text. Repeated keys are reported and dropped; the first mistake of syntax ends the reading.
-pub(crate) fn read(text: &str) -> Result<(Json, Vec<Diagnostic>), Diagnostic> {
+pub(crate) fn read(text: &str) -> Result<(Json, Vec<Diagnostic>), Mistake> {
     // Some editors put a byte order mark in front; RFC 8259 lets a reader ignore it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { text, at: 0, place: Location { line: 1, column: 1 }, repeated: Vec::new() };
@@ -154,8 +179,8 @@ impl Reader<'_> {
         there
     }
 
-    fn wrong(&self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error("syntax", message).at(self.place)
+    fn wrong(&self, message: impl Into<String>) -> Mistake {
+        Mistake::new(message, self.place)
     }
 
     /// What stands here, for messages.
@@ -167,7 +192,7 @@ impl Reader<'_> {
         }
     }
 
-    fn space(&mut self) -> Result<(), Diagnostic> {
+    fn space(&mut self) -> Result<(), Mistake> {
         while let Some(byte) = self.peek() {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => self.step(),
@@ -181,7 +206,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json, Diagnostic> {
+    fn value(&mut self, depth: usize) -> Result<Json, Mistake> {
         if depth > MAX_DEPTH {
             return Err(self.wrong(format!("nested deeper than {MAX_DEPTH} levels")));
         }
@@ -202,7 +227,7 @@ impl Reader<'_> {
         Ok(Json { at, kind })
     }
 
-    fn word(&mut self) -> Result<Kind, Diagnostic> {
+    fn word(&mut self) -> Result<Kind, Mistake> {
         let rest = &self.text[self.at..];
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         let kind = match &rest[..end] {
@@ -224,13 +249,13 @@ impl Reader<'_> {
         Ok(kind)
     }
 
-    fn number(&mut self) -> Result<Kind, Diagnostic> {
+    fn number(&mut self) -> Result<Kind, Mistake> {
         let (start, place) = (self.at, self.place);
         self.eat(b'-');
         let leading_zero = self.peek() == Some(b'0');
         let digits = self.digits()?;
         if leading_zero && digits > 1 {
-            return Err(Diagnostic::error("syntax", "a number begins with a superfluous 0").at(place));
+            return Err(Mistake::new("a number begins with a superfluous 0", place));
         }
         if self.eat(b'.') {
             self.digits()?;
@@ -244,12 +269,12 @@ impl Reader<'_> {
         }
         let text = &self.text[start..self.at];
         if !text.parse::<f64>().is_ok_and(f64::is_finite) {
-            return Err(Diagnostic::error("syntax", format!("`{}` is too large a number", shorten(text))).at(place));
+            return Err(Mistake::new(format!("`{}` is too large a number", shorten(text)), place));
         }
         Ok(Kind::Number(text.into()))
     }
 
-    fn digits(&mut self) -> Result<usize, Diagnostic> {
+    fn digits(&mut self) -> Result<usize, Mistake> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.step();
@@ -260,7 +285,7 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Diagnostic> {
+    fn string(&mut self) -> Result<String, Mistake> {
         let begin = self.place;
         self.step();
         let mut text = String::new();
@@ -278,7 +303,7 @@ impl Reader<'_> {
                 Some(b'\\') => text.push(self.escape()?),
                 None | Some(b'\n' | b'\r') => {
                     let hint = "a `\"` is missing at its end; a line break inside a text is written `\\n`".to_owned();
-                    return Err(Diagnostic::error("syntax", "the text does not end on its line").at(begin).hint(hint));
+                    return Err(Mistake::new("the text does not end on its line", begin).hint(hint));
                 }
                 Some(byte) => {
                     let hint = format!("write `\\u{byte:04x}`{}", if byte == b'\t' { " or `\\t`" } else { "" });
@@ -288,7 +313,7 @@ impl Reader<'_> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, Diagnostic> {
+    fn escape(&mut self) -> Result<char, Mistake> {
         let place = self.place;
         self.step();
         let plain = match self.peek() {
@@ -307,14 +332,14 @@ impl Reader<'_> {
             _ => {
                 let hint = "write `\\\\` for a backslash, or `/` in paths".to_owned();
                 let message = format!("`\\` followed by {} means nothing", self.found());
-                return Err(Diagnostic::error("syntax", message).at(place).hint(hint));
+                return Err(Mistake::new(message, place).hint(hint));
             }
         };
         self.step();
         Ok(plain)
     }
 
-    fn unicode(&mut self, place: Location) -> Result<char, Diagnostic> {
+    fn unicode(&mut self, place: Location) -> Result<char, Mistake> {
         let first = self.hex()?;
         let code = if (0xD800..0xDC00).contains(&first) && self.text[self.at..].starts_with("\\u") {
             self.step();
@@ -328,11 +353,10 @@ impl Reader<'_> {
         } else {
             first
         };
-        char::from_u32(code)
-            .ok_or_else(|| Diagnostic::error("syntax", "`\\u` gives half a surrogate pair, not a character").at(place))
+        char::from_u32(code).ok_or_else(|| Mistake::new("`\\u` gives half a surrogate pair, not a character", place))
     }
 
-    fn hex(&mut self) -> Result<u32, Diagnostic> {
+    fn hex(&mut self) -> Result<u32, Mistake> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
@@ -345,7 +369,7 @@ impl Reader<'_> {
         Ok(code)
     }
 
-    fn array(&mut self, depth: usize) -> Result<Kind, Diagnostic> {
+    fn array(&mut self, depth: usize) -> Result<Kind, Mistake> {
         self.step();
         let mut items = Vec::new();
         self.space()?;
@@ -360,7 +384,7 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Kind, Diagnostic> {
+    fn object(&mut self, depth: usize) -> Result<Kind, Mistake> {
         self.step();
         let mut members: Vec<Member> = Vec::new();
         let mut seen: HashMap<String, Location> = HashMap::new();
@@ -401,7 +425,7 @@ impl Reader<'_> {
     }
 
     /// After an element: whether another one follows.
-    fn next(&mut self, close: u8) -> Result<bool, Diagnostic> {
+    fn next(&mut self, close: u8) -> Result<bool, Mistake> {
         self.space()?;
         if self.eat(close) {
             return Ok(false);
@@ -420,7 +444,7 @@ impl Reader<'_> {
         self.space()?;
         if matches!(self.peek(), Some(b']' | b'}')) {
             let message = format!("a comma before `{close}`");
-            return Err(Diagnostic::error("syntax", message).at(comma).hint("remove the comma".to_owned()));
+            return Err(Mistake::new(message, comma).hint("remove the comma".to_owned()));
         }
         Ok(true)
     }
@@ -487,9 +511,9 @@ mod tests {
         ] {
             let found = read(text).expect_err(text);
             assert_eq!(found.message, message, "{text}");
-            assert_eq!(found.location, Some(Location { line, column }), "{text}");
-            assert_eq!(found.hints.is_empty(), hint.is_empty(), "{text}: {:?}", found.hints);
-            assert!(found.hints.iter().all(|h| h.contains(hint)), "{text}: {:?}", found.hints);
+            assert_eq!(found.at, Location { line, column }, "{text}");
+            assert_eq!(found.hint.is_none(), hint.is_empty(), "{text}: {:?}", found.hint);
+            assert!(found.hint.iter().all(|h| h.contains(hint)), "{text}: {:?}", found.hint);
         }
     }
 
