@@ -1,0 +1,32 @@
+//! `Number`.
+
+use std::sync::Arc;
+
+use dc_graph_node_api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext};
+
+use crate::function::function_node;
+
+pub(crate) fn node() -> Arc<dyn Node> {
+    let spec = NodeSpec::new("Number", "number", "A number to use in several places.")
+        .input(InputSpec::required("value", PortType::Number, "The number."))
+        .output("value", PortType::Number, "The same number.");
+    function_node(spec, run)
+}
+
+fn run(inputs: &Inputs, _context: &dyn RunContext) -> Result<Outputs, NodeError> {
+    Ok(Outputs::one("value", inputs.number("value")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use dc_graph_node_api::Value;
+
+    use super::*;
+    use crate::function::testing;
+
+    #[test]
+    fn stays() {
+        let outputs = testing::run(&node(), Inputs::default().with("value", 0.25)).unwrap();
+        assert!(matches!(outputs.get("value"), Some(Value::Number(v)) if *v == 0.25));
+    }
+}
