@@ -17,6 +17,8 @@
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
 pub mod checkpoint;
+#[cfg(test)]
+mod e2e;
 pub mod error;
 pub mod layers;
 pub mod random;
