@@ -31,21 +31,34 @@ pub(crate) fn relative_to(folder: &Path, path: &str) -> String {
     if !target.is_absolute() || !folder.is_absolute() {
         return path.into();
     }
-    let from: Vec<_> = folder.components().collect();
-    let to: Vec<_> = target.components().collect();
+    let (from, to) = (without_parents(folder), without_parents(target));
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    if shared == 0 || from[shared..].contains(&Component::ParentDir) {
-        return path.into();
-    }
-    let mut relative: PathBuf = from[shared..].iter().map(|_| Component::ParentDir).collect();
-    relative.extend(&to[shared..]);
-    // Documents use `/` on every system. The leading `./` keeps a bare word from being taken for a name.
-    let written: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
-    match written.first() {
+    let up = from[shared..].iter().map(|_| "..".into());
+    let down = to[shared..].iter().map(|c| c.as_os_str().to_string_lossy());
+    // Documents use `/` on every system.
+    let written: Vec<_> = up.chain(down).collect();
+    let relative = match written.first() {
         None => ".".into(),
         Some(first) if first == ".." => written.join("/"),
+        // The leading `./` keeps a bare word from being taken for a name.
         Some(_) => format!("./{}", written.join("/")),
+    };
+    // Another drive, or a `..` behind a symbolic link, leads elsewhere.
+    let found = Path::new(&resolve_path(folder, &relative)).canonicalize().ok();
+    if shared == 0 || found != target.canonicalize().ok() { path.into() } else { relative }
+}
+
+/// The parts of a path, each `..` taken back with the part before it.
+fn without_parents(path: &Path) -> Vec<Component<'_>> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match (part, parts.last()) {
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(parts.pop()),
+            (Component::ParentDir, Some(Component::RootDir)) | (Component::CurDir, _) => {}
+            _ => parts.push(part),
+        }
     }
+    parts
 }
 
 #[cfg(all(test, unix))]
@@ -86,8 +99,23 @@ mod tests {
             ("/a/cat.png", "../cat.png"),
             ("/c/cat.png", "../../c/cat.png"),
             ("pocket", "pocket"),
+            ("/a/b/../c.png", "../c.png"),
         ] {
             assert_eq!(relative_to(Path::new("/a/b"), path), expected);
+            assert_eq!(relative_to(Path::new("/a/x/../b"), path), expected);
         }
+    }
+
+    #[test]
+    fn links_that_lead_elsewhere_stay_absolute() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(inside("deep/er")).unwrap();
+        std::fs::write(inside("cat.png"), "cat").unwrap();
+        std::os::unix::fs::symlink(inside("deep/er"), inside("link")).unwrap();
+        let cat = inside("cat.png").display().to_string();
+        assert_eq!(relative_to(&inside("deep"), &cat), "../cat.png");
+        assert_eq!(relative_to(&inside("deep/er/.."), &cat), "../cat.png");
+        assert_eq!(relative_to(&inside("link/.."), &cat), cat);
     }
 }
