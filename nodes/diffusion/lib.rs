@@ -11,12 +11,14 @@
 //! | [`text`] | tokenizer and CLIP text encoder |
 //! | [`vae`] | the autoencoder |
 //! | [`unet`] | the denoiser |
+//! | [`dreamcache`] | reference cache, conditioning adapters, guidance |
 //!
 //! # Invariants
 //! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
 pub mod checkpoint;
+pub mod dreamcache;
 #[cfg(test)]
 mod e2e;
 pub mod error;

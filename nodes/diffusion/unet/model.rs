@@ -27,7 +27,8 @@ pub struct UNet {
     up_blocks: Vec<Level>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    context_dim: usize,
+    #[module(skip)]
+    config: UNetConfig,
 }
 
 /// One level of the encoder or the decoder; `attentions` is empty or as long as `resnets`.
@@ -82,7 +83,7 @@ impl UNet {
             up_blocks: (0..=last).map(|i| Level::load_up(&up.at(i), config, i)).collect::<Result<_, _>>()?,
             conv_norm_out: group_norm(&w.at("conv_norm_out"), config.norm_num_groups, first, config.norm_eps)?,
             conv_out: conv2d(&w.at("conv_out"), first, config.out_channels, 3, 1, 1)?,
-            context_dim: config.cross_attention_dim,
+            config: config.clone(),
         })
     }
 
@@ -155,6 +156,11 @@ impl UNet {
         encoder.chain([&self.mid_block.attention]).chain(decoder).collect()
     }
 
+    /// The structure that it was built from.
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
     /// The device that the weights are on.
     pub fn device(&self) -> Device {
         self.conv_in.weight.val().device()
@@ -194,11 +200,11 @@ impl UNet {
     fn check(&self, latents: &Tensor<4>, timesteps: &[f32], context: &Tensor<3>) -> Result<(), Error> {
         let [batch, channels, height, width] = latents.dims();
         let [rows, tokens, context_dim] = context.dims();
-        let in_channels = self.conv_in.weight.dims()[1];
+        let in_channels = self.config.in_channels;
         let message = if channels != in_channels {
             format!("the denoiser takes latents of {in_channels} channels, found {channels}")
-        } else if context_dim != self.context_dim {
-            format!("the denoiser takes a text context {} wide, found {context_dim}", self.context_dim)
+        } else if context_dim != self.config.cross_attention_dim {
+            format!("the denoiser takes a text context {} wide, found {context_dim}", self.config.cross_attention_dim)
         } else if [batch, height, width, tokens].contains(&0) {
             format!("latents of shape {:?} or context of shape {:?} are empty", latents.dims(), context.dims())
         } else if rows != batch || timesteps.len() != batch {
