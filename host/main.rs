@@ -30,6 +30,8 @@ enum Command {
     Run(cli::run::Args),
     Validate(cli::validate::Args),
     Nodes(cli::nodes::Args),
+    Schema(cli::schema::Args),
+    Image(cli::image::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::run(&args),
         Command::Validate(args) => cli::validate::run(&args),
         Command::Nodes(args) => cli::nodes::run(&args),
+        Command::Schema(args) => cli::schema::run(&args),
+        Command::Image(args) => cli::image::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {
         streams::talk(&format!("error: {error:#}"));

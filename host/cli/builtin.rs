@@ -2,11 +2,12 @@
 
 use anyhow::Context;
 use dc_graph::registry::Registry;
+use dc_graph_nodes::Settings;
 
 /// Every node type that graphs can name. Touches no device.
-pub(crate) fn registry() -> anyhow::Result<Registry> {
+pub(crate) fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
-    for node in dc_graph_nodes::nodes(&dc_graph_nodes::Settings::default()) {
+    for node in dc_graph_nodes::nodes(settings) {
         registry.add(node).context("the built-in nodes contradict each other")?;
     }
     Ok(registry)

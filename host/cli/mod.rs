@@ -2,9 +2,11 @@
 
 pub(crate) mod builtin;
 pub(crate) mod exit;
+pub(crate) mod image;
 pub(crate) mod nodes;
 pub(crate) mod progress;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod signals;
 pub(crate) mod source;
 pub(crate) mod streams;

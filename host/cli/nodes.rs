@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use dc_graph::api::{InputSpec, NodeSpec, Value};
+use dc_graph::exec::value_as_json;
 use serde_json::json;
+
+use dc_graph_nodes::Settings;
 
 use super::exit::Exit;
 use super::{builtin, streams, values};
@@ -27,7 +30,7 @@ pub(crate) struct Args {
 
 /// Lists or shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let registry = builtin::registry()?;
+    let registry = builtin::registry(&Settings::default())?;
     let mut specs: Vec<&NodeSpec> = registry.iter().map(|n| n.spec()).collect();
     if let Some(name) = &args.name {
         let Some(spec) = specs.iter().find(|s| s.type_name.eq_ignore_ascii_case(name)) else {
@@ -150,7 +153,7 @@ fn to_json(spec: &NodeSpec) -> serde_json::Value {
             "required": input.required,
         });
         if let Some(default) = &input.default {
-            port["default"] = values::to_json(default);
+            port["default"] = value_as_json(default);
         }
         if let Some(range) = &input.range {
             // Infinite ends are left out: JSON has no word for them.

@@ -8,9 +8,11 @@ use dc_graph::exec::{CancelToken, Digests, Event, RunError, RunOptions, RunRepor
 use dc_graph::graph::{Graph, render};
 use serde_json::json;
 
+use dc_graph_nodes::Settings;
+
 use super::exit::Exit;
 use super::progress::{Mode, Progress};
-use super::source::{GraphArgs, OpenedGraph, absolute};
+use super::source::{GraphArgs, OpenedGraph};
 use super::validate::{self, Format};
 use super::{builtin, signals, streams, values};
 
@@ -40,7 +42,7 @@ pub(crate) struct Args {
 /// Validates, plans, executes and tells what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let progress = Arc::new(Progress::new(Mode::choose(args.progress)));
-    let registry = builtin::registry()?;
+    let registry = builtin::registry(&Settings::default())?;
     let opened = match args.graph.open() {
         Ok(opened) => opened,
         Err(error) => return Ok(validate::unreadable(&error)),
@@ -84,8 +86,7 @@ fn carry_out(
 ) -> Result<RunReport, Failure> {
     let digests = Digests::default();
     let plan = plan(graph, &digests).map_err(|error| Failure::new(&error, None))?;
-    let output = absolute(output).map_err(|error| Failure::new(&*error, None))?;
-    let options = RunOptions::new(&output, opened.folder(), &digests);
+    let options = RunOptions::new(output, opened.folder(), &digests);
     let files = Mutex::new(Vec::new());
     let listener = |event: Event| {
         if let Event::Wrote { path, .. } = &event {
@@ -108,7 +109,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn new(error: &(impl std::fmt::Display + ?Sized), hint: Option<&str>) -> Self {
+    fn new(error: &impl std::fmt::Display, hint: Option<&str>) -> Self {
         Self::Failed { message: error.to_string(), hint: hint.map(str::to_owned) }
     }
 }

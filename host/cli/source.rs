@@ -1,7 +1,7 @@
 //! The graph that a command works on: where its text comes from and what it means there.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use dc_graph::graph::{Diagnostic, Document, Graph, Overrides, Settings, Source, validate};
@@ -72,9 +72,4 @@ impl OpenedGraph {
     pub(crate) fn check(&self, registry: &Registry) -> Result<(Graph, Vec<Diagnostic>), Vec<Diagnostic>> {
         validate(&Document::parse(self.source.text())?, registry, &self.settings)
     }
-}
-
-/// A path as nodes want it.
-pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("cannot tell what `{}` counts from", path.display()))
 }

@@ -5,6 +5,8 @@ use std::io::stdout;
 use dc_graph::graph::{Diagnostic, Severity, Source, render, render_json};
 use serde_json::{Value, json};
 
+use dc_graph_nodes::Settings;
+
 use super::exit::Exit;
 use super::source::GraphArgs;
 use super::{builtin, streams};
@@ -33,7 +35,7 @@ pub(crate) enum Format {
 
 /// Checks. What is wrong is the data that was asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let registry = builtin::registry()?;
+    let registry = builtin::registry(&Settings::default())?;
     let opened = match args.graph.open() {
         Ok(opened) => opened,
         Err(error) => return Ok(unreadable(&error)),

@@ -1,25 +1,8 @@
-//! Values as a person or a script reads them.
+//! Values as a person reads them.
 
 use std::fmt::Write;
 
 use dc_graph::api::Value;
-use serde_json::json;
-
-/// As data. Pictures and opaque values are described, not written out.
-pub(crate) fn to_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Boolean(v) => json!(v),
-        Value::Integer(v) => json!(v),
-        Value::Number(v) => json!(v),
-        Value::Text(v) | Value::Path(v) => json!(**v),
-        Value::Image(v) => {
-            json!({ "type": "core:image", "width": v.width(), "height": v.height(), "channels": v.channels() })
-        }
-        Value::Mask(v) => json!({ "type": "core:mask", "width": v.width(), "height": v.height() }),
-        Value::List(_, values) => values.iter().map(to_json).collect(),
-        Value::Native(v) => json!({ "type": v.type_name(), "summary": v.summary() }),
-    }
-}
 
 /// On one line.
 pub(crate) fn to_text(value: &Value) -> String {

@@ -41,5 +41,5 @@ pub use digest::{Digest, Digests};
 pub use event::Event;
 pub use key::Key;
 pub use plan::{FileRead, Plan, PlanError, PlannedNode, plan};
-pub use report::{NodeTiming, RunError, RunReport};
+pub use report::{NodeTiming, RunError, RunReport, value_as_json};
 pub use run::{RunOptions, execute};

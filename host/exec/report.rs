@@ -101,7 +101,8 @@ fn outputs_as_json<S: Serializer>(outputs: &[(String, Value)], serializer: S) ->
     serializer.collect_map(outputs.iter().map(|(name, value)| (name, value_as_json(value))))
 }
 
-fn value_as_json(value: &Value) -> serde_json::Value {
+/// A value as a script reads it: plain values as they are, others by type and size.
+pub fn value_as_json(value: &Value) -> serde_json::Value {
     match value {
         Value::Boolean(v) => json!(v),
         Value::Integer(v) => json!(v),

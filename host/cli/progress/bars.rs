@@ -1,12 +1,15 @@
 //! Bars on a terminal: one for the run, one for each node that tells how far it is.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dc_graph::api::LogLevel;
 use dc_graph::exec::Event;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+
+use crate::cli::streams;
 
 /// Shows a run as bars.
 pub(crate) struct Bars {
@@ -43,16 +46,17 @@ impl Bars {
                 state.running.push(node.clone());
                 self.run.set_message(state.running.join(", "));
             }
+            // One step is no bar's worth.
+            Event::Progress { total: ..=1, .. } | Event::Preview { .. } => {}
             Event::Progress { node, step, total } => {
                 let bar = state.bars.entry(node.clone()).or_insert_with(|| {
                     let bar = ProgressBar::new(*total).with_prefix(node.to_string());
-                    let template = "  {prefix} {bar:30} {pos}/{len} {per_sec} {eta} left";
+                    let template = "  {prefix} {bar:30} {pos}/{len}, {rate}, {eta} left";
                     self.screen.insert_before(&self.run, bar.with_style(style(template)))
                 });
                 bar.set_length(*total);
                 bar.set_position(*step);
             }
-            Event::Preview { .. } => {}
             Event::Log { node, level: LogLevel::Info, message } => self.print(&format!("{node}: {message}")),
             Event::Log { node, level: LogLevel::Warning, message } => {
                 self.print(&format!("warning: `{node}`: {message}"));
@@ -72,8 +76,7 @@ impl Bars {
 
     /// A line above the bars.
     pub(super) fn print(&self, line: &str) {
-        // A terminal that has gone away is no reason to stop.
-        let _ = self.screen.println(line);
+        self.screen.suspend(|| streams::talk(line));
     }
 
     /// Takes all bars away.
@@ -84,5 +87,8 @@ impl Bars {
 }
 
 fn style(template: &'static str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let rate = |state: &ProgressState, to: &mut dyn Write| {
+        let _ = write!(to, "{:.2} steps/s", state.per_sec());
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }

@@ -46,7 +46,7 @@ impl State {
             }
             Event::Progress { node, step, total } => {
                 let part = |step: u64| step.saturating_mul(PARTS) / (*total).max(1);
-                if *step == 0 || part(*step) == part(step - 1) {
+                if *step == 0 || *total <= 1 || part(*step) == part(step - 1) {
                     return None;
                 }
                 let seconds = now.duration_since(*self.running.get(node)?).as_secs_f64();
