@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`weights`] | where tensors come from: [`weights::TensorSource`] and the accounting cursor [`weights::Weights`] |
 //! | [`checkpoint`] | files that hold models, and how their names map to those used here |
+//! | [`model`] | a base model, assembled |
 //! | [`layers`] | the few layers shared by all models |
 //! | [`schedulers`] | samplers: noise levels and the steps between them |
 //! | [`sampling`] | the denoising loop |
@@ -23,6 +24,7 @@ pub mod dreamcache;
 mod e2e;
 pub mod error;
 pub mod layers;
+pub mod model;
 pub mod random;
 pub mod sampling;
 pub mod schedulers;

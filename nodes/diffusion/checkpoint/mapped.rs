@@ -49,7 +49,7 @@ pub(super) fn malformed(path: &Path, message: impl Into<String>) -> Error {
 }
 
 /// A name out of a file for a message: in backticks, no control characters, not endless.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let end = name.char_indices().nth(120).map_or(name.len(), |(end, _)| end);
     format!("`{}{}`", name[..end].escape_debug(), if end < name.len() { "..." } else { "" })
 }

@@ -1,10 +1,44 @@
 //! Files that hold models, and how their names map to those of this crate.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`open`], [`Checkpoint`] | a base model in any form: configurations and sources of tensors |
+//! | [`diffusers`](self) | folders of the diffusers library |
+//! | [`compvis`] | single files, whose names map to those of folders |
+//! | [`Random`] | weights made from their names, and writing them as a folder |
+//! | [`SafeTensors`], [`TorchFile`] | the two file formats, mapped into memory |
+//! | [`write_safetensors`] | writing, to the same bytes every time |
+//! | [`inspect`] | what a path is, from headers alone |
 
+mod atomic;
+mod base;
+pub mod compvis;
+mod diffusers;
+mod digest;
+mod family;
+mod inspect;
 mod mapped;
+mod open;
 mod pickle;
+mod random;
 mod safetensors;
+mod shards;
 mod torch;
+mod write;
 mod zip;
 
+pub use atomic::write_atomically;
+pub use base::{Account, Checkpoint, Component, Kind, files, open};
+pub use digest::file_digest;
+pub use family::Family;
+pub use inspect::{ComponentReport, Inspection, inspect};
+pub(crate) use mapped::quoted;
+pub use open::open_file;
+pub(crate) use open::{read_json, read_text};
+pub use random::Random;
 pub use safetensors::SafeTensors;
 pub use torch::TorchFile;
+pub use write::write_safetensors;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 ///
 /// # Errors
 /// What is wrong, to follow the tensor's name: not a floating-point tensor, not finite, or too large for `dtype`.
-pub(super) fn convert(data: TensorData, dtype: DType) -> Result<TensorData, String> {
+pub(crate) fn cast(data: TensorData, dtype: DType) -> Result<TensorData, String> {
     if !data.dtype().is_float() {
         return Err(format!("holds {}, expected floating-point numbers", data.dtype().name()));
     }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn converts_what_fits_and_names_what_does_not() {
         let check =
-            |data: TensorData, dtype: DType, expected: Result<Vec<f32>, &str>| match (convert(data, dtype), expected) {
+            |data: TensorData, dtype: DType, expected: Result<Vec<f32>, &str>| match (cast(data, dtype), expected) {
                 (Ok(data), Ok(expected)) => {
                     assert_eq!(data.dtype(), dtype);
                     assert_eq!(data.iter::<f32>().collect::<Vec<_>>(), expected);

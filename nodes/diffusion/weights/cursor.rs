@@ -1,11 +1,11 @@
 //! The accounting cursor that models read their tensors through.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{DType, Device, Tensor};
 
-use super::convert::convert;
+use super::convert::cast;
 use super::{TensorSource, require_shape};
 use crate::error::Error;
 
@@ -13,16 +13,30 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct Weights {
     source: Arc<dyn TensorSource>,
-    taken: Arc<Mutex<HashSet<String>>>,
+    asked: Arc<Mutex<BTreeMap<String, Vec<usize>>>>,
     prefix: String,
     device: Device,
     dtype: DType,
+    /// Only write down what is asked for.
+    dry: bool,
 }
 
 impl Weights {
     /// A cursor at the root. Floating-point tensors become `dtype` on `device`.
     pub fn new(source: Arc<dyn TensorSource>, device: &Device, dtype: DType) -> Self {
-        Self { source, taken: Arc::default(), prefix: String::new(), device: device.clone(), dtype }
+        let asked = Arc::default();
+        Self { source, asked, prefix: String::new(), device: device.clone(), dtype, dry: false }
+    }
+
+    /// A cursor that reads nothing: every tensor asked for is there, of zeros that take no memory. A model built from it
+    /// leaves in [`asked`](Self::asked) what it consists of.
+    pub fn dry(source: Arc<dyn TensorSource>, device: &Device) -> Self {
+        Self { dry: true, ..Self::new(source, device, DType::F32) }
+    }
+
+    /// The names and shapes asked for so far, through this cursor and all that came from the same root.
+    pub fn asked(&self) -> BTreeMap<String, Vec<usize>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The cursor one name further down: `at("down_blocks").at(0)` is `down_blocks.0`.
@@ -51,13 +65,17 @@ impl Weights {
     /// When it is missing, has another shape, holds no floating-point numbers, or one that is not finite.
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
         let name = self.name(name);
+        if self.dry {
+            self.note(name, &shape);
+            return Ok(Tensor::<D>::zeros([1; D], (&self.device, self.dtype)).expand(shape));
+        }
         let data = self.source.read(&name, &shape)?;
         require_shape(&*self.source, &name, data.shape().as_slice(), &shape)?;
-        let data = convert(data, self.dtype).map_err(|problem| Error::Mismatch {
+        let data = cast(data, self.dtype).map_err(|problem| Error::Mismatch {
             origin: self.source.origin(),
             message: format!("tensor `{name}` {problem}"),
         })?;
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.note(name, &shape);
         // The number type is said again because a tensor otherwise takes the device's default, float32.
         Ok(Tensor::from_data(data, (&self.device, self.dtype)))
     }
@@ -67,9 +85,9 @@ impl Weights {
     /// # Errors
     /// Names what is left over.
     pub fn finish(&self, expected_unused: impl Fn(&str) -> bool) -> Result<(), Error> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.asked();
         let names = self.source.names();
-        let left: Vec<_> = names.iter().filter(|n| !taken.contains(*n) && !expected_unused(n)).collect();
+        let left: Vec<_> = names.iter().filter(|n| !asked.contains_key(*n) && !expected_unused(n)).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -80,6 +98,10 @@ impl Weights {
             origin: self.source.origin(),
             message: format!("{} tensors that the model does not have: {}{tail}", left.len(), shown.join(", ")),
         })
+    }
+
+    fn note(&self, name: String, shape: &[usize]) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name, shape.to_vec());
     }
 
     fn name(&self, name: &str) -> String {

@@ -9,6 +9,7 @@ mod cursor;
 mod recipe;
 mod source;
 
+pub(crate) use convert::cast;
 pub use cursor::Weights;
 pub use recipe::{Recipe, uniform};
 pub use source::{TensorInfo, TensorSource};

@@ -1,0 +1,201 @@
+//! Tiny base models of the real structure with random weights: for trying everything without a download.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::DType;
+use serde_json::{Value, json};
+
+use super::base::{Component, Kind};
+use super::{Checkpoint, Family, write_safetensors};
+use crate::error::Error;
+use crate::schedulers::{PredictionType, SchedulerConfig};
+use crate::text::{ClipTextConfig, ClipTextModel, HiddenAct};
+use crate::unet::{UNet, UNetConfig};
+use crate::vae::{Vae, VaeConfig};
+use crate::weights::{Recipe, TensorSource, Weights};
+
+/// A model made from the names of its tensors: real topology and vocabulary, widths of 32 and 64, pictures of 128 pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Random {
+    /// `random:sd15-tiny`, Stable Diffusion 1.5 in structure.
+    Sd15Tiny,
+    /// `random:sd21-tiny`, Stable Diffusion 2.1-base in structure.
+    Sd21Tiny,
+}
+
+impl Random {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Sd15Tiny, Self::Sd21Tiny];
+
+    /// The name behind `random:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd15Tiny => "sd15-tiny",
+            Self::Sd21Tiny => "sd21-tiny",
+        }
+    }
+
+    /// The model that `random:NAME` stands for; nothing when `path` does not begin with `random:`.
+    ///
+    /// # Errors
+    /// When the name is unknown.
+    pub fn from_scheme(path: &str) -> Result<Option<Self>, Error> {
+        path.strip_prefix("random:").map(Self::from_name).transpose()
+    }
+
+    /// The model of this name.
+    ///
+    /// # Errors
+    /// When there is none; the message lists those there are.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|random| random.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(|random| format!("`{}`", random.name())).join(" and ");
+            Error::Argument(format!("no random model `{name}`; there are {known}"))
+        })
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Sd15Tiny => "sd15",
+            Self::Sd21Tiny => "sd21",
+        }
+    }
+
+    /// The model as configurations and sources.
+    pub fn checkpoint(self) -> Checkpoint {
+        let unet = UNetConfig {
+            sample_size: 16,
+            cross_attention_dim: 32,
+            ..match self {
+                Self::Sd15Tiny => UNetConfig::sd15_tiny(),
+                Self::Sd21Tiny => UNetConfig::sd21_tiny(),
+            }
+        };
+        let vae = VaeConfig { block_out_channels: vec![32, 32, 32, 64], layers_per_block: 1, ..VaeConfig::default() };
+        let text = ClipTextConfig {
+            vocab_size: 49_408,
+            hidden_size: 32,
+            intermediate_size: 64,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            max_position_embeddings: 77,
+            hidden_act: if self == Self::Sd15Tiny { HiddenAct::QuickGelu } else { HiddenAct::Gelu },
+            layer_norm_eps: 1e-5,
+            eos_token_id: 49_407,
+        };
+        let recipe =
+            |part: &str| -> Arc<dyn TensorSource> { Arc::new(Recipe::new(&format!("{}.{part}.", self.prefix()))) };
+        Checkpoint {
+            kind: Kind::Random,
+            origin: format!("random:{}", self.name()),
+            family: Family::of(&unet),
+            unet: Component { config: unet, source: recipe("unet") },
+            vae: Component { config: vae, source: recipe("vae") },
+            text: Component { config: text, source: recipe("text") },
+            scheduler: SchedulerConfig::stable_diffusion(PredictionType::Epsilon),
+            tokenizer: None,
+            digest_root: Default::default(),
+            files: Vec::new(),
+            unused: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Writes the model as a diffusers folder at `root`, with weights as `dtype` (float32 is exact). The folder appears
+    /// whole or not at all.
+    ///
+    /// # Errors
+    /// When `root` exists and is not an empty folder, or cannot be written.
+    pub fn write(self, root: &Path, dtype: DType) -> Result<(), Error> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| Error::File { path, source }
+        };
+        let exists = root.symlink_metadata().is_ok();
+        if exists && !fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none()) {
+            return Err(Error::Argument(format!("`{}` exists and is not an empty folder", root.display())));
+        }
+        let Some(name) = root.file_name() else {
+            return Err(Error::Argument(format!("`{}` does not name a folder", root.display())));
+        };
+        let beside = root.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+        fs::create_dir_all(&beside).map_err(failed(&beside))?;
+        let written = self.write_files(&beside, dtype).and_then(|()| {
+            if exists {
+                fs::remove_dir(root).map_err(failed(root))?;
+            }
+            fs::rename(&beside, root).map_err(failed(root))
+        });
+        if written.is_err() {
+            // The first error says more than one about cleaning up would.
+            let _ = fs::remove_dir_all(&beside);
+        }
+        written
+    }
+
+    fn write_files(self, root: &Path, dtype: DType) -> Result<(), Error> {
+        let checkpoint = self.checkpoint();
+        let (unet, vae, text) = (&checkpoint.unet, &checkpoint.vae, &checkpoint.text);
+        write_component(root, "unet", unet, "UNet2DConditionModel", UNet::load, dtype)?;
+        write_component(root, "vae", vae, "AutoencoderKL", Vae::load, dtype)?;
+        write_component(root, "text_encoder", text, "CLIPTextModel", ClipTextModel::load, dtype)?;
+        let mut scheduler = json!({ "_class_name": "DDIMScheduler" });
+        merge(&mut scheduler, &checkpoint.scheduler)?;
+        write_json(root, "scheduler/scheduler_config.json", &scheduler)?;
+        let padding = if self == Self::Sd15Tiny { "<|endoftext|>" } else { "!" };
+        write_json(root, "tokenizer/special_tokens_map.json", &json!({ "pad_token": padding }))?;
+        let index = json!({
+            "_class_name": "StableDiffusionPipeline",
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        });
+        write_json(root, "model_index.json", &index)
+    }
+}
+
+fn write_component<C: serde::Serialize, M>(
+    root: &Path,
+    folder: &str,
+    component: &Component<C>,
+    class: &str,
+    load: impl FnOnce(&Weights, &C) -> Result<M, Error>,
+    dtype: DType,
+) -> Result<(), Error> {
+    let is_text = folder == "text_encoder";
+    let mut config = if is_text { json!({ "architectures": [class] }) } else { json!({ "_class_name": class }) };
+    merge(&mut config, &component.config)?;
+    write_json(root, &format!("{folder}/config.json"), &config)?;
+    let stem = if is_text { "model" } else { "diffusion_pytorch_model" };
+    // The names of `transformers` begin with the module that holds the encoder; those of the recipe do not.
+    let prefix = if is_text { "text_model." } else { "" };
+    let shapes = component.shapes(load)?.into_iter().map(|(name, shape)| (format!("{prefix}{name}"), shape)).collect();
+    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    let path = root.join(folder).join(format!("{stem}.safetensors"));
+    write_safetensors(&path, &metadata, dtype, &shapes, |name, shape| {
+        component.source.read(name.strip_prefix(prefix).unwrap_or(name), shape)
+    })
+}
+
+fn merge(into: &mut Value, config: &impl serde::Serialize) -> Result<(), Error> {
+    let failed = |error: serde_json::Error| Error::Config(format!("a configuration cannot be written: {error}"));
+    let fields = serde_json::to_value(config).map_err(failed)?;
+    if let (Value::Object(into), Value::Object(fields)) = (into, fields) {
+        into.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    Ok(())
+}
+
+fn write_json(root: &Path, name: &str, value: &Value) -> Result<(), Error> {
+    let path = root.join(name);
+    let failed = |source| Error::File { path: path.clone(), source };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(&path, format!("{value:#}\n")).map_err(failed)
+}
