@@ -13,6 +13,8 @@ use super::{Diagnostic, Location};
 
 /// How deep arrays and objects may nest. Documents need 7; the limit bounds the reader's recursion.
 const MAX_DEPTH: usize = 64;
+/// Up to how many members an object is searched from end to end.
+const SMALL: usize = 16;
 
 /// A value and where it begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -407,9 +409,19 @@ impl Reader<'_> {
             }
             self.space()?;
             let value = self.value(depth + 1)?;
-            match seen.get(&key) {
+            // Small objects, which nodes and links are, need no index.
+            let first = match members.len() {
+                0..=SMALL => members.iter().find(|member| member.key == key).map(|member| member.at),
+                _ => seen.get(&key).copied(),
+            };
+            match first {
                 None => {
-                    seen.insert(key.clone(), at);
+                    if members.len() == SMALL {
+                        seen = members.iter().map(|member| (member.key.clone(), member.at)).collect();
+                    }
+                    if members.len() >= SMALL {
+                        seen.insert(key.clone(), at);
+                    }
                     members.push(Member { key, at, value });
                 }
                 Some(first) => {
@@ -532,6 +544,12 @@ mod tests {
         let (json, repeated) = read(r#"{"a": 1, "a": 2, "b": {"c": 1, "c": 2}}"#).unwrap();
         assert_eq!(json.to_value().to_string(), r#"{"a":1,"b":{"c":1}}"#);
         assert_eq!(repeated.iter().map(|d| d.location.unwrap().column).collect::<Vec<_>>(), [10, 32]);
+        // Every key of objects around the size at which the search changes, repeated at the end.
+        for size in [SMALL - 1, SMALL, SMALL + 1, SMALL + 2, 100] {
+            let keys: Vec<String> = (0..size).chain(0..size).map(|i| format!("\"{i}\": 0")).collect();
+            let (json, repeated) = read(&format!("{{{}}}", keys.join(","))).unwrap();
+            assert_eq!((json.to_value().as_object().unwrap().len(), repeated.len()), (size, size));
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! here.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dc_graph_node_api::{PortType, Value};
+use dc_graph_node_api::{NodeSpec, Outputs, PortType, Value};
 use serde_json::json;
 
 use super::*;
@@ -323,4 +324,17 @@ fn a_hundred_thousand_mistakes_are_no_trouble() {
         assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), ["cycle"]);
         assert!(problems[0].message.contains("(99988 more)"), "{}", problems[0].message);
     });
+}
+
+#[test]
+fn a_node_that_panics_while_it_is_checked_is_one_problem_of_many() {
+    let spec = NodeSpec::new("Panic Early", "trouble", "Goes wrong.").output("value", PortType::Number, "Never given.");
+    let node = testing::TestNode::new(spec, |_, _| Ok(Outputs::default())).reading(|_| panic!("out of paint"));
+    let mut registry = testing::registry();
+    registry.add(Arc::new(node)).unwrap();
+    let text = r#"{ "version": 1, "name": "panics", "nodes": {
+        "a": { "type": "Panic Early" }, "b": { "type": "Number", "inputs": { "value": "x" } }
+    }, "outputs": { "a": "a.value", "b": "b.number" } }"#;
+    let problems = Document::parse(text).and_then(|d| validate(&d, &registry, &settings())).err().unwrap();
+    assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), ["node-panicked", "wrong-kind"]);
 }

@@ -34,7 +34,8 @@ impl TestNode {
         Self { spec, run: Box::new(run), reads: None }
     }
 
-    fn reading(mut self, reads: Reads) -> Self {
+    /// Says which files the node reads.
+    pub(crate) fn reading(mut self, reads: Reads) -> Self {
         self.reads = Some(reads);
         self
     }
