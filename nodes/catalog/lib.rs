@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `image` | loading, saving and changing pictures and masks |
 //! | `cut` | the foreground cut behind `Segment Reference` |
+//! | `sheet` | `Contact Sheet` and its lettering |
 //! | `text`, `number` | constants and templates |
 //!
 //! # Adding a node
@@ -17,6 +18,7 @@ mod cut;
 mod function;
 mod image;
 mod number;
+mod sheet;
 mod text;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ impl Default for Settings {
 pub fn nodes(_settings: &Settings) -> Vec<Arc<dyn Node>> {
     let mut all = Vec::new();
     all.extend(image::nodes());
+    all.extend(sheet::nodes());
     all.extend(text::nodes());
     all.extend(number::nodes());
     all

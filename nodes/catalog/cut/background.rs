@@ -151,25 +151,38 @@ fn shared_by_sides(residual: &[[f32; 3]], band: &[Vec<usize>; 4]) -> Option<Vec<
 
 /// Spreads from the border over what is background or a shadow on it, never across an edge.
 fn flood(width: usize, height: usize, lab: &[[f32; 3]], fit: &Fit, evidence: &[f32]) -> Vec<bool> {
+    /// Steps in lightness at the rim of a shadow that a lamp throws, per pixel; outlines are steeper.
+    const RIM: f32 = 7.0;
     let steps = fit.seen.iter().filter(|p| *p % width + 1 < width).map(|p| distance(lab[*p], lab[p + 1]));
     let mut steps: Vec<f32> = steps.collect();
     steps.sort_by(f32::total_cmp);
     let noise = steps.get(steps.len() * 9 / 10).copied().unwrap_or(0.0);
-    let longest = 1.2 + 1.5 * noise;
-    let shadow = |pixel: usize| {
+    let darkened = |pixel: usize| {
         let color = lab[pixel];
         let behind: [f32; 3] = std::array::from_fn(|c| color[c] - fit.residual[pixel][c]);
-        evidence[pixel] < 2.0
-            || fit.mixture.means().any(|mean| {
-                let lit: [f32; 3] = std::array::from_fn(|c| behind[c] + mean[c]);
-                // Less light scales X, Y and Z alike, so L* + 16, a* and b* alike (all cube roots).
-                let dark = (color[0] + 16.0) / (lit[0] + 16.0);
-                (0.45..1.04).contains(&dark) && (color[1] - lit[1] * dark).hypot(color[2] - lit[2] * dark) < 4.0 + noise
-            })
+        fit.mixture.means().any(|mean| {
+            let lit: [f32; 3] = std::array::from_fn(|c| behind[c] + mean[c]);
+            // Less light scales X, Y and Z alike, so L* + 16, a* and b* alike (all cube roots).
+            let dark = (color[0] + 16.0) / (lit[0] + 16.0);
+            // The light that is left in a shadow has another tint: more so, the deeper it is.
+            let tint = (color[1] - lit[1] * dark).hypot(color[2] - lit[2] * dark);
+            (0.45..1.04).contains(&dark) && tint < 4.0 + noise + 12.0 * (1.0 - dark)
+        })
     };
+    let shadow: Vec<bool> = (0..lab.len()).map(|p| evidence[p] < 2.0 || darkened(p)).collect();
     let mut reached = vec![false; lab.len()];
-    let mut queue: VecDeque<usize> = fit.seen.iter().copied().collect();
     fit.seen.iter().for_each(|p| reached[*p] = true);
+    spread(width, height, lab, &shadow, 1.2 + 1.5 * noise, &mut reached);
+    // What is left and could be a shadow is one only next to a subject that could not: else it is a grey subject.
+    let left = |could: bool| (0..lab.len()).filter(|p| !reached[*p] && shadow[*p] == could).count();
+    if left(false) > 2 * left(true) {
+        spread(width, height, lab, &shadow, (1.2 + 1.5 * noise).max(RIM), &mut reached);
+    }
+    reached
+}
+
+fn spread(width: usize, height: usize, lab: &[[f32; 3]], allowed: &[bool], longest_step: f32, reached: &mut [bool]) {
+    let mut queue: VecDeque<usize> = (0..reached.len()).filter(|p| reached[*p]).collect();
     while let Some(pixel) = queue.pop_front() {
         let (x, y) = (pixel % width, pixel / width);
         let around = [
@@ -179,13 +192,12 @@ fn flood(width: usize, height: usize, lab: &[[f32; 3]], fit: &Fit, evidence: &[f
             (y + 1 < height, pixel + width),
         ];
         for (inside, other) in around {
-            if inside && !reached[other] && shadow(other) && distance(lab[pixel], lab[other]) < longest {
+            if inside && !reached[other] && allowed[other] && distance(lab[pixel], lab[other]) < longest_step {
                 reached[other] = true;
                 queue.push_back(other);
             }
         }
     }
-    reached
 }
 
 /// The colour difference CIE76.

@@ -16,6 +16,8 @@ pub(crate) struct Scene {
     behind: Paint,
     /// How dark the soft shadow below is, 0 to 1.
     shadow: f32,
+    /// How near the lamp is: 1 for a shadow that is soft all over, 4 for one with a narrow rim.
+    lamp: i32,
     /// Standard deviation of the noise, of 255.
     noise: f32,
     /// JPEG quality; 0 for none.
@@ -30,6 +32,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: checks,
         behind: studio,
         shadow: 0.35,
+        lamp: 1,
         noise: 4.0,
         jpeg: 85,
     },
@@ -40,6 +43,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: fur,
         behind: studio,
         shadow: 0.3,
+        lamp: 1,
         noise: 6.0,
         jpeg: 75,
     },
@@ -50,6 +54,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: stripes,
         behind: warm,
         shadow: 0.3,
+        lamp: 1,
         noise: 5.0,
         jpeg: 80,
     },
@@ -60,6 +65,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: checks,
         behind: table,
         shadow: 0.25,
+        lamp: 1,
         noise: 4.0,
         jpeg: 85,
     },
@@ -70,6 +76,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: fur,
         behind: warm,
         shadow: 0.0,
+        lamp: 1,
         noise: 5.0,
         jpeg: 85,
     },
@@ -80,6 +87,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: stripes,
         behind: dark,
         shadow: 0.3,
+        lamp: 1,
         noise: 8.0,
         jpeg: 90,
     },
@@ -87,9 +95,10 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "small",
         size: (96, 96),
         subject: ball,
-        paint: stripes,
+        paint: checks,
         behind: studio,
         shadow: 0.3,
+        lamp: 1,
         noise: 3.0,
         jpeg: 0,
     },
@@ -100,6 +109,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: grey,
         behind: studio,
         shadow: 0.3,
+        lamp: 1,
         noise: 3.0,
         jpeg: 85,
     },
@@ -110,6 +120,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: white,
         behind: warm,
         shadow: 0.3,
+        lamp: 1,
         noise: 3.0,
         jpeg: 90,
     },
@@ -120,8 +131,20 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: fur,
         behind: green,
         shadow: 0.4,
+        lamp: 1,
         noise: 14.0,
         jpeg: 60,
+    },
+    Scene {
+        name: "hard shadow",
+        size: (512, 512),
+        subject: ball,
+        paint: checks,
+        behind: studio,
+        shadow: 0.45,
+        lamp: 4,
+        noise: 2.0,
+        jpeg: 90,
     },
     Scene {
         name: "two",
@@ -130,6 +153,7 @@ pub(crate) const SCENES: &[Scene] = &[
         paint: checks,
         behind: studio,
         shadow: 0.2,
+        lamp: 1,
         noise: 4.0,
         jpeg: 80,
     },
@@ -156,7 +180,7 @@ impl Scene {
                     let hit = (self.subject)(u, v);
                     inside += usize::from(hit);
                     let (sx, sy) = ((u - 0.06) / 0.62, (v - 0.62) / 0.16);
-                    let shade = 1.0 - self.shadow * (-(sx * sx + sy * sy)).exp();
+                    let shade = 1.0 - self.shadow * (-(sx * sx + sy * sy).powi(self.lamp)).exp();
                     let paint = if hit { (self.paint)(u, v) } else { (self.behind)(u, v).map(|c| c * shade) };
                     (0..3).for_each(|c| color[c] += paint[c] / 16.0);
                 }
@@ -177,7 +201,9 @@ pub(crate) fn plain() -> Vec<Samples> {
         .map(|(behind, noise)| {
             let nothing = |_, _| false;
             let size = (300, 200);
-            Scene { name: "", size, subject: nothing, paint: behind, behind, shadow: 0.0, noise, jpeg: 85 }.draw().0
+            Scene { name: "", size, subject: nothing, paint: behind, behind, shadow: 0.0, lamp: 1, noise, jpeg: 85 }
+                .draw()
+                .0
         })
         .into()
 }

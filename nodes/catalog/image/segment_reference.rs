@@ -240,6 +240,33 @@ mod tests {
         assert!(found.mask.values().iter().all(|v| *v == 1.0));
     }
 
+    /// The reference of the main job: a yellow duck with a red and white scarf on a grey backdrop, with a shadow to the right.
+    #[test]
+    fn the_committed_reference_is_cut_well() {
+        let decoded = image::load_from_memory(include_bytes!("../../../graphs/reference.png")).unwrap().into_rgb8();
+        let image = Image::new(decoded.width(), decoded.height(), 3, Pixels::U8(decoded.to_vec())).unwrap();
+        let mask = segment(Inputs::default().with("image", image)).unwrap().full_mask;
+        let (mut colorful, mut missed, mut grey) = (0, 0, 0);
+        for (i, pixel) in decoded.pixels().enumerate() {
+            let [r, g, b] = pixel.0.map(i32::from);
+            let spread = r.max(g).max(b) - r.min(g).min(b);
+            let inside = mask.values()[i] > 0.5;
+            colorful += i32::from(spread > 60);
+            missed += i32::from(spread > 60 && !inside);
+            grey += i32::from(spread < 12 && inside);
+        }
+        // Of what is colourful all but the outline is in; the grey pixels inside are eyes, stripes and highlights.
+        assert!(colorful > 40_000 && missed * 200 < colorful, "{missed} of {colorful} missed");
+        assert!(grey * 20 < colorful, "{grey} grey pixels");
+        let at = |x: usize, y: usize| mask.values()[y * 512 + x];
+        for (x, y) in [(318, 143), (285, 235), (400, 172), (270, 380)] {
+            assert_eq!(at(x, y), 1.0, "({x}, {y}) is the duck's");
+        }
+        for (x, y) in [(420, 355), (300, 402), (150, 200), (440, 172), (20, 500)] {
+            assert_eq!(at(x, y), 0.0, "({x}, {y}) is the studio's");
+        }
+    }
+
     #[test]
     fn refusals() {
         let opaque = Image::new(20, 10, 4, Pixels::U8([10, 20, 30, 255].repeat(200))).unwrap();

@@ -1,0 +1,12 @@
+//! Contact sheets: many pictures and their labels in one.
+
+mod contact_sheet;
+mod lettering;
+
+use std::sync::Arc;
+
+use dc_graph_node_api::Node;
+
+pub(crate) fn nodes() -> Vec<Arc<dyn Node>> {
+    vec![contact_sheet::node()]
+}
