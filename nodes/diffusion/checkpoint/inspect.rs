@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapters::FORMAT;
 use super::base::{Account, Checkpoint, Kind};
 use super::compvis::is_compvis;
 use super::{Family, Random, SafeTensors, open, open_file};
@@ -68,9 +69,10 @@ pub fn inspect(path: &str) -> Result<Inspection, Error> {
         Some(extension) if extension == "safetensors" => SafeTensors::open(Path::new(path))?.metadata().clone(),
         _ => BTreeMap::new(),
     };
-    let kind = if source.names().iter().any(|name| name.contains(".attn_mem.")) {
+    let format = metadata.get("format").map_or("", String::as_str);
+    let kind = if format == FORMAT || source.names().iter().any(|name| name.contains(".attn_mem.")) {
         Kind::Adapters
-    } else if metadata.get("format").is_some_and(|format| format == CACHE_FORMAT) {
+    } else if format == CACHE_FORMAT {
         Kind::ReferenceCache
     } else {
         Kind::Unknown

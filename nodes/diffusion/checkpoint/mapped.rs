@@ -39,12 +39,12 @@ impl MappedFile {
         &self.map
     }
 
-    pub(super) fn malformed(&self, message: impl Into<String>) -> Error {
+    pub(crate) fn malformed(&self, message: impl Into<String>) -> Error {
         malformed(&self.path, message)
     }
 }
 
-pub(super) fn malformed(path: &Path, message: impl Into<String>) -> Error {
+pub(crate) fn malformed(path: &Path, message: impl Into<String>) -> Error {
     Error::Malformed { path: path.to_path_buf(), message: message.into() }
 }
 

@@ -5,11 +5,13 @@
 //! | [`open`], [`Checkpoint`] | a base model in any form: configurations and sources of tensors |
 //! | [`diffusers`](self) | folders of the diffusers library |
 //! | [`compvis`] | single files, whose names map to those of folders |
+//! | [`load_adapters`], [`save_adapters`] | conditioning adapters |
 //! | [`Random`] | weights made from their names, and writing them as a folder |
 //! | [`SafeTensors`], [`TorchFile`] | the two file formats, mapped into memory |
 //! | [`write_safetensors`] | writing, to the same bytes every time |
 //! | [`inspect`] | what a path is, from headers alone |
 
+mod adapters;
 mod atomic;
 mod base;
 pub mod compvis;
@@ -27,12 +29,14 @@ mod torch;
 mod write;
 mod zip;
 
+pub use adapters::{load_adapters, save_adapters};
 pub use atomic::write_atomically;
 pub use base::{Account, Checkpoint, Component, Kind, files, open};
 pub use digest::file_digest;
 pub use family::Family;
+pub(crate) use inspect::CACHE_FORMAT;
 pub use inspect::{ComponentReport, Inspection, inspect};
-pub(crate) use mapped::quoted;
+pub(crate) use mapped::{malformed, quoted};
 pub use open::open_file;
 pub(crate) use open::{read_json, read_text};
 pub use random::Random;

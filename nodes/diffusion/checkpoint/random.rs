@@ -57,7 +57,7 @@ impl Random {
         })
     }
 
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Sd15Tiny => "sd15",
             Self::Sd21Tiny => "sd21",

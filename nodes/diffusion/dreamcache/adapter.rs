@@ -9,9 +9,11 @@
 //!
 //! and differ in where `r` goes; see [`Variant`].
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::dreamcache::names::Naming;
@@ -202,6 +204,35 @@ impl Adapters {
     /// The adapter at an attention layer.
     pub fn at(&self, layer: usize) -> Option<&ConditioningAdapter> {
         self.points.iter().position(|p| p.layer == layer).map(|i| &self.adapters[i])
+    }
+
+    /// The tensors under the names of the released checkpoints, in PyTorch's layouts, in the number type they are in.
+    pub fn named_tensors(&self) -> BTreeMap<String, TensorData> {
+        let mut tensors = BTreeMap::new();
+        for (point, adapter) in self.points.iter().zip(&self.adapters) {
+            let mut add = |field: &str, kind: &str, data: TensorData| {
+                tensors.insert(format!("{}.{kind}", Naming::Released.layer(point, field)), data);
+            };
+            let attention = &adapter.attention;
+            let linears = [
+                ("to_q", Some(&attention.to_q)),
+                ("to_k", Some(&attention.to_k)),
+                ("to_v", Some(&attention.to_v)),
+                ("to_out", Some(&attention.to_out)),
+                ("proj", adapter.proj.as_ref()),
+            ];
+            for (field, linear) in linears.into_iter().filter_map(|(field, linear)| Some((field, linear?))) {
+                add(field, "weight", linear.weight.val().transpose().into_data());
+                if let Some(bias) = &linear.bias {
+                    add(field, "bias", bias.val().into_data());
+                }
+            }
+            add("norm", "weight", adapter.norm.gamma.val().into_data());
+            if let Some(beta) = &adapter.norm.beta {
+                add("norm", "bias", beta.val().into_data());
+            }
+        }
+        tensors
     }
 
     /// The device that the weights are on.

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`placement`] | which attention layers are cached, by the structure of the denoiser |
 //! | [`cache`] | [`ReferenceCache`]: the kept features, and making them |
+//! | [`file`] | caches as files, and what they depend on |
 //! | [`adapter`] | [`Adapters`]: the trained part, and its variants |
 //! | [`names`] | what the adapters' tensors are called in files |
 //! | [`conditioning`] | adapters at work: [`ProjectedCache`] and the hook in the denoiser's blocks |
@@ -17,6 +18,7 @@
 pub mod adapter;
 pub mod cache;
 pub mod conditioning;
+pub mod file;
 pub mod guidance;
 pub mod maps;
 pub mod names;
@@ -28,6 +30,7 @@ mod parity;
 pub use adapter::{AdapterConfig, Adapters, Variant};
 pub use cache::ReferenceCache;
 pub use conditioning::{Personalisation, ProjectedCache};
+pub use file::{CacheOrigin, load_cache, read_origin, save_cache};
 pub use guidance::{Denoiser, Guidance};
 pub use maps::AttentionMaps;
 pub use placement::{CachePoint, Placement};
