@@ -73,17 +73,28 @@ const UNGUIDED: Guidance = Guidance::Joint { scale: 1.0 };
 const VARIANTS: [Variant; 4] =
     [Variant::SpatialConcat, Variant::SpatialSum, Variant::TextualSum, Variant::DecoupledBlocks];
 
+/// Features and predictions of one row: the least shapes that a GPU has to be tuned for.
 #[test]
 fn caches_and_predictions_are_those_of_the_method_sd15() {
-    check_method("sd15");
+    check_single("sd15");
 }
 
 #[test]
 fn caches_and_predictions_are_those_of_the_method_sd21() {
-    check_method("sd21");
+    check_single("sd21");
 }
 
-fn check_method(family: &str) {
+#[test]
+fn guided_predictions_are_those_of_the_method_sd15() {
+    check_guided("sd15");
+}
+
+#[test]
+fn guided_predictions_are_those_of_the_method_sd21() {
+    check_guided("sd21");
+}
+
+fn check_single(family: &str) {
     let setup = setup(family, AdapterConfig::default());
     let cache = setup.cache("ref");
     for (point, feature) in cache.points().iter().zip(cache.features()) {
@@ -94,24 +105,29 @@ fn check_method(family: &str) {
         let map = feature.clone().swap_dims(1, 2).reshape([1, d, height, width]);
         check_fixture(&format!("{family}.dreamcache/cache.{}", point.name), &map, tolerance(1e-5));
     }
-
     let projected = setup.projected();
-    let two = ReferenceCache::concat(&[&cache, &setup.cache("ref2")]).expect("made in the same way");
-    let two = ProjectedCache::new(&setup.adapters, &two).expect("of the same denoiser");
-    let check = |name: &str, cache: Option<&ProjectedCache>, prompt: bool, guidance: Guidance, limit: f32| {
-        let mut denoiser = setup.denoiser(cache, 1.0, guidance);
-        if !prompt {
-            denoiser.cond = setup.uncond.clone();
-        }
+    for (name, cache, context) in [
+        ("e_u", None, &setup.uncond),
+        ("e_i", Some(&projected), &setup.uncond),
+        ("e_it", Some(&projected), &setup.cond),
+    ] {
+        let denoiser = Denoiser { cond: context.clone(), ..setup.denoiser(cache, 1.0, UNGUIDED) };
         let output = denoiser.predict(&setup.latents, 501.0, true, None).expect("they fit");
-        check_fixture(&format!("{family}.dreamcache/{name}"), &output, tolerance(limit));
-    };
-    check("e_u", None, false, UNGUIDED, 1e-5);
-    check("e_i", Some(&projected), false, UNGUIDED, 1e-5);
-    check("e_it", Some(&projected), true, UNGUIDED, 1e-5);
-    check("two_ref", Some(&two), true, UNGUIDED, 1e-5);
-    check("joint", Some(&projected), true, JOINT, 5e-5);
-    check("combined", Some(&projected), true, COMBINED, 5e-5);
+        check_fixture(&format!("{family}.dreamcache/{name}"), &output, tolerance(1e-5));
+    }
+}
+
+fn check_guided(family: &str) {
+    let setup = setup(family, AdapterConfig::default());
+    let one = setup.projected();
+    let two = ReferenceCache::concat(&[&setup.cache("ref"), &setup.cache("ref2")]).expect("made in the same way");
+    let two = ProjectedCache::new(&setup.adapters, &two).expect("of the same denoiser");
+    for (name, cache, guidance, limit) in
+        [("two_ref", &two, UNGUIDED, 1e-5), ("joint", &one, JOINT, 5e-5), ("combined", &one, COMBINED, 5e-5)]
+    {
+        let output = setup.denoiser(Some(cache), 1.0, guidance).predict(&setup.latents, 501.0, true, None);
+        check_fixture(&format!("{family}.dreamcache/{name}"), &output.expect("they fit"), tolerance(limit));
+    }
 }
 
 #[test]
