@@ -9,6 +9,7 @@
 //! | [`schedulers`] | samplers: noise levels and the steps between them |
 //! | [`sampling`] | the denoising loop |
 //! | [`random`] | PyTorch's random numbers |
+//! | [`device`] | where tensors live, in which number type |
 //! | [`text`] | tokenizer and CLIP text encoder |
 //! | [`vae`] | the autoencoder |
 //! | [`unet`] | the denoiser |
@@ -20,6 +21,7 @@
 
 pub mod checkpoint;
 pub mod dreamcache;
+pub mod device;
 #[cfg(test)]
 mod e2e;
 pub mod error;

@@ -1,0 +1,127 @@
+//! GPUs as wgpu sees them.
+//!
+//! The runtime chooses one graphics interface by the adapters it has and counts adapters by kind; the same is done here
+//! so that a number in the list means the adapter that is opened.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use burn::tensor::Device;
+use burn_wgpu::graphics::AutoGraphicsApi;
+use burn_wgpu::wgpu::{AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor};
+use burn_wgpu::{WgpuBackend, WgpuInitError};
+
+use super::{DeviceEntry, DeviceKind, Interface};
+use crate::error::Error;
+
+/// One GPU, and how the runtime is asked for it.
+pub(super) struct Adapter {
+    info: AdapterInfo,
+    selector: burn::tensor::DeviceKind,
+}
+
+impl Adapter {
+    pub(super) fn entry(&self, interface: Interface, index: usize) -> DeviceEntry {
+        let kind = match self.info.device_type {
+            DeviceType::DiscreteGpu => DeviceKind::Discrete,
+            DeviceType::IntegratedGpu => DeviceKind::Integrated,
+            DeviceType::VirtualGpu => DeviceKind::Virtual,
+            DeviceType::Cpu => DeviceKind::Software,
+            DeviceType::Other => DeviceKind::Unknown,
+        };
+        let parts = [self.info.name.trim(), &format!("{:?}", self.info.backend), self.info.driver_info.trim()];
+        let description = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        DeviceEntry { name: format!("{interface}:{index}"), description, kind }
+    }
+}
+
+/// The adapters of the first graphics interface with a real GPU, else of the first with anything.
+pub(super) fn adapters(interface: Interface) -> Vec<Adapter> {
+    let candidates = match interface {
+        Interface::Vulkan => vec![Backend::Vulkan],
+        Interface::Metal => vec![Backend::Metal],
+        Interface::Wgpu | Interface::Cuda => AutoGraphicsApi::chain(),
+    };
+    let mut found = Vec::new();
+    for backend in candidates {
+        let infos = probe(backend);
+        let real = infos.iter().any(|info| info.device_type != DeviceType::Cpu);
+        if real || found.is_empty() {
+            found = infos;
+        }
+        if real {
+            break;
+        }
+    }
+    select(found)
+}
+
+/// Opens an adapter, or hands out the device that this program has opened on it before.
+pub(super) fn open(interface: Interface, index: usize) -> Result<Device, Error> {
+    let Some(adapter) = adapters(interface).into_iter().nth(index) else {
+        return Err(Error::Device(format!("there is no `{interface}:{index}`")));
+    };
+    let api = match interface {
+        Interface::Vulkan => WgpuBackend::Vulkan,
+        Interface::Metal => WgpuBackend::Metal,
+        Interface::Wgpu | Interface::Cuda => WgpuBackend::Auto,
+    };
+    match Device::wgpu_options().device_kind(adapter.selector.clone()).graphics_api(api).init() {
+        Ok(device) => Ok(device),
+        Err(WgpuInitError::Registration { .. }) => Ok(match interface {
+            #[cfg(feature = "vulkan")]
+            Interface::Vulkan => Device::vulkan(adapter.selector),
+            #[cfg(feature = "metal")]
+            Interface::Metal => Device::metal(adapter.selector),
+            _ => Device::wgpu(adapter.selector),
+        }),
+        Err(e) => Err(Error::Device(format!(
+            "`{interface}:{index}` ({}) could not be opened: {e}; the device `cpu` is there",
+            adapter.info.name
+        ))),
+    }
+}
+
+/// Numbers the adapters of each kind from 0. The runtime knows a single software adapter.
+fn select(infos: Vec<AdapterInfo>) -> Vec<Adapter> {
+    use burn::tensor::DeviceKind as Selector;
+    let (mut discrete, mut integrated, mut virtual_, mut software) = (0, 0, 0, 0);
+    let next = |count: &mut usize| {
+        *count += 1;
+        *count - 1
+    };
+    let numbered = infos.into_iter().filter_map(|info| {
+        let selector = match info.device_type {
+            DeviceType::DiscreteGpu => Selector::DiscreteGpu(next(&mut discrete)),
+            DeviceType::IntegratedGpu => Selector::IntegratedGpu(next(&mut integrated)),
+            DeviceType::VirtualGpu => Selector::VirtualGpu(next(&mut virtual_)),
+            DeviceType::Cpu if next(&mut software) == 0 => Selector::Cpu,
+            // The runtime has no way to name these.
+            DeviceType::Cpu | DeviceType::Other => return None,
+        };
+        Some(Adapter { info, selector })
+    });
+    numbered.collect()
+}
+
+/// What a graphics interface has on this machine; nothing without a driver for it.
+fn probe(backend: Backend) -> Vec<AdapterInfo> {
+    // The Vulkan loader crashes when instances come and go on several threads.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !Instance::enabled_backend_features().contains(backend.into()) {
+        return Vec::new();
+    }
+    let instance = Instance::new(InstanceDescriptor {
+        backends: backend.into(),
+        ..InstanceDescriptor::new_without_display_handle()
+    });
+    // Native adapters are there at once: only a browser would have us wait.
+    let adapters = pin!(instance.enumerate_adapters(backend.into()));
+    match adapters.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(adapters) => adapters.iter().map(|adapter| adapter.get_info()).collect(),
+        Poll::Pending => Vec::new(),
+    }
+}
