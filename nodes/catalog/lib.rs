@@ -9,12 +9,14 @@
 //! | `image` | loading, saving and changing pictures and masks |
 //! | `cut` | the foreground cut behind `Segment Reference` |
 //! | `sheet` | `Contact Sheet` and its lettering |
+//! | `diffusion` | Stable Diffusion and DreamCache |
 //! | `text`, `number` | constants and templates |
 //!
 //! # Adding a node
 //! One file with a `node()` function, one line in the list of its folder's `mod.rs`, one line in `plugin.toml`.
 
 mod cut;
+mod diffusion;
 mod function;
 mod image;
 mod number;
@@ -24,6 +26,9 @@ mod text;
 use std::sync::Arc;
 
 use dc_graph_node_api::Node;
+
+/// The models behind the nodes, for commands that look into their files.
+pub use dc_diffusion;
 
 pub use crate::image::provenance::{PROVENANCE_KEYWORD, read_provenance};
 
@@ -46,10 +51,11 @@ impl Default for Settings {
 }
 
 /// Every built-in node, in the order of listings. Makes no device and reads no file: both wait until a node runs.
-pub fn nodes(_settings: &Settings) -> Vec<Arc<dyn Node>> {
+pub fn nodes(settings: &Settings) -> Vec<Arc<dyn Node>> {
     let mut all = Vec::new();
     all.extend(image::nodes());
     all.extend(sheet::nodes());
+    all.extend(diffusion::nodes(settings));
     all.extend(text::nodes());
     all.extend(number::nodes());
     all

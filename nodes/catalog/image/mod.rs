@@ -10,7 +10,7 @@ mod image_to_mask;
 mod invert;
 mod load_image;
 mod mask_to_image;
-mod path_pattern;
+pub(crate) mod path_pattern;
 mod pick_image;
 pub(crate) mod pixels;
 pub(crate) mod provenance;

@@ -67,6 +67,22 @@ pub(crate) fn inside(path: &str) -> Result<PathBuf, NodeError> {
     Ok(clean)
 }
 
+/// The full path of a file inside the output folder, whose folders are made. `relative` comes from [`inside`].
+pub(crate) fn place(folder: &Path, relative: &Path) -> Result<PathBuf, NodeError> {
+    let path = folder.join(relative);
+    let file_error = |source| NodeError::File { path: path.clone(), source };
+    let parent = path.parent().unwrap_or(folder);
+    std::fs::create_dir_all(folder).map_err(file_error)?;
+    let root = folder.canonicalize().map_err(file_error)?;
+    // A link inside the output folder may lead out of it: look before any folder is made behind it.
+    let existing = parent.ancestors().find(|p| p.exists()).unwrap_or(folder);
+    if !existing.canonicalize().map_err(file_error)?.starts_with(&root) {
+        return Err(NodeError::input("path", format!("`{}` leads out of the output folder", relative.display())));
+    }
+    std::fs::create_dir_all(parent).map_err(file_error)?;
+    Ok(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

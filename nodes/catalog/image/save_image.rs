@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dc_graph_node_api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 
 use super::convert::{self, Format};
-use super::path_pattern::{Placeholders, expand, inside};
+use super::path_pattern::{Placeholders, expand, inside, place};
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
@@ -67,17 +67,9 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
 
 /// Writes a file below `folder` in one step: a reader sees all of it or nothing.
 fn put(folder: &Path, relative: &Path, bytes: &[u8], overwrite: bool) -> Result<PathBuf, NodeError> {
-    let path = folder.join(relative);
+    let path = place(folder, relative)?;
     let file_error = |source| NodeError::File { path: path.clone(), source };
     let parent = path.parent().unwrap_or(folder);
-    std::fs::create_dir_all(folder).map_err(file_error)?;
-    let root = folder.canonicalize().map_err(file_error)?;
-    // A link inside the output folder may lead out of it: look before any folder is made behind it.
-    let existing = parent.ancestors().find(|p| p.exists()).unwrap_or(folder);
-    if !existing.canonicalize().map_err(file_error)?.starts_with(&root) {
-        return Err(NodeError::input("path", format!("`{}` leads out of the output folder", relative.display())));
-    }
-    std::fs::create_dir_all(parent).map_err(file_error)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".dc-graph-").suffix(".tmp");
     #[cfg(unix)]
