@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 
 use super::cache::CacheConfig;
 use super::*;
@@ -21,14 +21,22 @@ struct Setup {
     latents: Tensor<4>,
 }
 
-fn recipe(prefix: &str, device: &Device) -> Weights {
-    Weights::new(Arc::new(Recipe::new(prefix)), device, DType::F32)
+fn recipe(prefix: &str, dtype: DType) -> Weights {
+    Weights::new(Arc::new(Recipe::new(prefix)), &device(), dtype)
 }
 
 fn setup(family: &str, config: AdapterConfig) -> Setup {
-    let structure = if family == "sd15" { UNetConfig::sd15_tiny() } else { UNetConfig::sd21_tiny() };
-    let unet = UNet::load(&recipe(&format!("{family}.unet."), &device()), &structure).expect("a recipe makes anything");
-    let adapters = Adapters::load(&recipe(&format!("{family}.adapter."), &device()), &structure, config)
+    setup_in(DType::F32, family, config)
+}
+
+fn setup_in(dtype: DType, family: &str, config: AdapterConfig) -> Setup {
+    let structure = match family {
+        "sd15" => UNetConfig::sd15_tiny(),
+        _ => UNetConfig::sd21_tiny(),
+    };
+    let structure = UNetConfig { upcast_attention: family == "sd21", ..structure };
+    let unet = UNet::load(&recipe(&format!("{family}.unet."), dtype), &structure).expect("a recipe makes anything");
+    let adapters = Adapters::load(&recipe(&format!("{family}.adapter."), dtype), &structure, config)
         .expect("a recipe makes anything");
     let contexts = fixture::<3>(&format!("{family}.text/last"));
     Setup {
@@ -127,6 +135,21 @@ fn check_guided(family: &str) {
     {
         let output = setup.denoiser(Some(cache), 1.0, guidance).predict(&setup.latents, 501.0, true, None);
         check_fixture(&format!("{family}.dreamcache/{name}"), &output.expect("they fit"), tolerance(limit));
+    }
+}
+
+/// Predictions leave in the latents' float32. The tolerances are ten times the number types' resolution at 1.
+#[test]
+fn half_precision_is_close() {
+    for (dtype, limit) in [(DType::F16, 1e-2), (DType::BF16, 8e-2)] {
+        for family in ["sd15", "sd21"] {
+            let setup = setup_in(dtype, family, AdapterConfig::default());
+            let cache = setup.projected();
+            let output = setup.denoiser(Some(&cache), 1.0, UNGUIDED).predict(&setup.latents, 501.0, true, None);
+            let output = output.expect("they fit");
+            assert_eq!(output.dtype(), DType::F32);
+            check_fixture(&format!("{family}.dreamcache/e_it"), &output, limit);
+        }
     }
 }
 
@@ -290,9 +313,9 @@ fn the_full_model_is_upstreams() {
         return;
     }
     let config = UNetConfig::sd15();
-    let unet = UNet::load(&recipe("sd15.unet.", &device()), &config).expect("a recipe makes anything");
+    let unet = UNet::load(&recipe("sd15.unet.", DType::F32), &config).expect("a recipe makes anything");
     assert_eq!(unet.num_params(), 859_520_964);
-    let adapters = Adapters::load(&recipe("sd15.adapter.", &device()), &config, AdapterConfig::default())
+    let adapters = Adapters::load(&recipe("sd15.adapter.", DType::F32), &config, AdapterConfig::default())
         .expect("a recipe makes anything");
     assert_eq!(adapters.num_params(), 25_207_040);
 
