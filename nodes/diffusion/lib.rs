@@ -20,8 +20,8 @@
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
 pub mod checkpoint;
-pub mod device;
 pub mod dreamcache;
+pub mod device;
 #[cfg(test)]
 mod e2e;
 pub mod error;

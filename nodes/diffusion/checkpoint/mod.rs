@@ -2,8 +2,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`open`], [`Checkpoint`] | a base model in any form: configurations and sources of tensors |
-//! | [`diffusers`](self) | folders of the diffusers library |
+//! | [`open`], [`Checkpoint`] | a base model in any form (diffusers folder, single file, recipe): configurations and sources of tensors |
 //! | [`compvis`] | single files, whose names map to those of folders |
 //! | [`load_adapters`], [`save_adapters`] | conditioning adapters |
 //! | [`Random`] | weights made from their names, and writing them as a folder |

@@ -153,3 +153,118 @@ fn open(path: &Path) -> Result<(SafeTensors, CacheConfig, Vec<[usize; 2]>, Cache
 fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Kind, inspect};
+    use crate::model::BaseModel;
+    use crate::weights::uniform;
+
+    fn model(name: &str) -> BaseModel {
+        BaseModel::load(name, &Device::flex(), DType::F32, None).unwrap()
+    }
+
+    fn build(model: &BaseModel, dtype: &str) -> (ReferenceCache, CacheOrigin) {
+        let input = |name: &str| {
+            let values: Vec<f32> = uniform(name, 256).collect();
+            Tensor::<4>::from_data(burn::tensor::TensorData::new(values, [1, 4, 8, 8]), &Device::flex())
+        };
+        let context = model.text_encoder.forward(&[model.tokenizer.encode("").ids]).unwrap();
+        let alphas = model.scheduler.alphas_cumprod().unwrap();
+        let config = CacheConfig::default();
+        let cache = ReferenceCache::build(&model.unet, &input("z"), &input("noise"), &alphas, context, config).unwrap();
+        let origin = CacheOrigin {
+            model: model.digest.clone(),
+            family: model.family,
+            images: vec!["0123".into()],
+            prompt: "\"quoted\" and\nbroken".into(),
+            seed: u64::MAX,
+            latents_mode: "mean".into(),
+            dtype: dtype.into(),
+        };
+        (cache, origin)
+    }
+
+    fn load(path: &Path, model: &BaseModel) -> Result<(ReferenceCache, CacheOrigin), Error> {
+        load_cache(path, &model.unet_config, (&model.digest, model.family), &model.device, model.dtype)
+    }
+
+    fn values(cache: &ReferenceCache) -> Vec<Vec<f32>> {
+        cache.features().iter().map(|f| f.clone().into_data().try_to_vec::<f32>().unwrap()).collect()
+    }
+
+    #[test]
+    fn saved_and_loaded_is_the_same_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let model = model("random:sd21-tiny");
+        for dtype in ["f32", "f16"] {
+            let (cache, origin) = build(&model, dtype);
+            let kept = cache.cast(origin.dtype().unwrap()).cast(DType::F32);
+            save_cache(&path("a.safetensors"), &kept, &origin).unwrap();
+            let (found, found_origin) = load(&path("a.safetensors"), &model).unwrap();
+            assert_eq!(found_origin, origin);
+            assert_eq!((found.config(), found.references()), (kept.config(), kept.references()));
+            assert_eq!(values(&found), values(&kept), "{dtype}");
+            // Again, built again, and saved from what was loaded: the same bytes.
+            let bytes = std::fs::read(path("a.safetensors")).unwrap();
+            for cache in [&build(&model, dtype).0, &kept, &found] {
+                save_cache(&path("b.safetensors"), cache, &origin).unwrap();
+                assert_eq!(std::fs::read(path("b.safetensors")).unwrap(), bytes, "{dtype}");
+            }
+            let report = inspect(path("a.safetensors").to_str().unwrap()).unwrap();
+            assert_eq!((report.kind, report.family), (Kind::ReferenceCache, Some(Family::Sd2)));
+            assert_eq!(report.components["tensors"].account.parameters as usize, kept.num_values());
+        }
+    }
+
+    #[test]
+    fn caches_that_do_not_belong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.safetensors");
+        let [sd1, sd2] = ["random:sd15-tiny", "random:sd21-tiny"].map(model);
+        let (cache, origin) = build(&sd1, "f16");
+        save_cache(&path, &cache, &origin).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let check = |case: &str, bytes: &[u8], model: &BaseModel, expected: &str| {
+            std::fs::write(&path, bytes).unwrap();
+            match load(&path, model) {
+                Ok(_) => panic!("{case}: loaded"),
+                Err(error) => assert!(error.to_string().contains(expected), "{case}: `{error}` without `{expected}`"),
+            }
+        };
+        let header = |from: &str, to: &str| {
+            let (text, rest) = bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+            let text = std::str::from_utf8(text).unwrap();
+            assert!(text.contains(from), "{text}");
+            let text = text.replacen(from, to, 1);
+            [&(text.len() as u64).to_le_bytes(), text.as_bytes(), rest].concat()
+        };
+        let other = format!("another base model: sd1 {}, this is sd2 {}", short(&sd1.digest), short(&sd2.digest));
+        check("another model", &bytes, &sd2, &other);
+        check("truncated", &bytes[..bytes.len() - 1], &sd1, "but the file holds");
+        check("not a cache", &header("dreamcache-reference-cache", "something"), &sd1, "not a reference cache");
+        check(
+            "a later version",
+            &header(r#""version":"1""#, r#""version":"2""#),
+            &sd1,
+            "version 2, this program reads 1",
+        );
+        check(
+            "another size",
+            &header("[[8,8]]", "[[16,8]]"),
+            &sd1,
+            "should have the shape [1, 2, 64], found [1, 1, 64]",
+        );
+        check("no size", &header("[[8,8]]", "[[0,8]]"), &sd1, "no possible size");
+        check("an endless size", &header("[[8,8]]", "[[99999999,8]]"), &sd1, "no possible size");
+        check("another placement", &header("middle+decoder", "middle"), &sd1, "4 tensors that the model does not have");
+        check("a damaged origin", &header(r#"\"seed\":"#, r#"\"seat\":"#), &sd1, "`origin` in the metadata");
+        let mut nan = bytes.clone();
+        let end = nan.len();
+        nan[end - 2..].copy_from_slice(&[0, 0x7e]);
+        check("not finite", &nan, &sd1, "holds NaN or infinite values");
+        check("empty", b"", &sd1, "the file is empty");
+    }
+}
