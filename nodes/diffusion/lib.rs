@@ -20,8 +20,8 @@
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
 pub mod checkpoint;
-pub mod dreamcache;
 pub mod device;
+pub mod dreamcache;
 #[cfg(test)]
 mod e2e;
 pub mod error;

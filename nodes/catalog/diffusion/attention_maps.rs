@@ -23,7 +23,9 @@ const REFERENCE: f32 = 0.35;
 
 pub(crate) fn node() -> Arc<dyn Node> {
     let place = |axis: &str, side: &str| {
-        format!("Where in the new picture to look from: {axis} from the {side} edge as a part of it, 0 to 1. Everywhere when both are absent.")
+        format!(
+            "Where in the new picture to look from: {axis} from the {side} edge as a part of it, 0 to 1. Everywhere when both are absent."
+        )
     };
     let spec = NodeSpec::new(
         "Attention Maps",
@@ -31,7 +33,11 @@ pub(crate) fn node() -> Arc<dyn Node> {
         "Samples like `Sample With Cache` and shows what the adapters look at: heat maps over the reference, one a layer, averaged over heads and steps (the paper's Figure 5).",
     );
     let spec = cache_ports(sampling_ports(spec))
-        .input(InputSpec::optional("reference", PortType::Image, "The picture that the cache was built of, to lay the maps over."))
+        .input(InputSpec::optional(
+            "reference",
+            PortType::Image,
+            "The picture that the cache was built of, to lay the maps over.",
+        ))
         .input(InputSpec::optional("x", PortType::Number, &place("distance", "left")).range(0.0..=1.0))
         .input(InputSpec::optional("y", PortType::Number, &place("distance", "upper")).range(0.0..=1.0))
         .output("maps", PortType::Image.list(), "One picture a cached layer, brightest where most is looked at.")

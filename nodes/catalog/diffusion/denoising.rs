@@ -13,8 +13,8 @@ use dc_graph_node_api::{InputSpec, Inputs, LogLevel, NodeError, NodeSpec, RunCon
 use super::encode_vae::seed;
 use super::pictures::from_tensor;
 use super::values::{
-    ADAPTERS, Adapters, CONDITIONING, Cache, Conditioning, LATENTS, Latents, MODEL, Model, REFERENCE_CACHE, input_error,
-    node_error,
+    ADAPTERS, Adapters, CONDITIONING, Cache, Conditioning, LATENTS, Latents, MODEL, Model, REFERENCE_CACHE,
+    input_error, node_error,
 };
 
 /// A step range that holds every step there can be.
@@ -124,9 +124,7 @@ pub(super) fn subject(inputs: &Inputs, context: &dyn RunContext) -> Result<Optio
 pub(super) fn guidance(inputs: &Inputs) -> Result<Guidance, NodeError> {
     let scale = inputs.number("guidance_scale")?;
     Ok(match inputs.text("guidance")? {
-        "combined" => {
-            Guidance::Combined { image_scale: inputs.number("image_guidance_scale")?, text_scale: scale }
-        }
+        "combined" => Guidance::Combined { image_scale: inputs.number("image_guidance_scale")?, text_scale: scale },
         _ => Guidance::Joint { scale },
     })
 }
@@ -195,7 +193,9 @@ pub(super) fn denoise(
             context.progress(step.step as u64, step.total as u64);
             if step.step.is_multiple_of(PREVIEW_EVERY) && step.step < step.total {
                 let first = step.denoised().slice(0..1);
-                if let Some(image) = preview(first).ok().and_then(|p| from_tensor(p).ok()).and_then(|p| p.into_iter().next()) {
+                if let Some(image) =
+                    preview(first).ok().and_then(|p| from_tensor(p).ok()).and_then(|p| p.into_iter().next())
+                {
                     context.preview(&image);
                 }
             }
@@ -223,7 +223,12 @@ fn start(
         Some(latents) => match latents.0.dims()[0] {
             1 => batch_size,
             n if batch_size == 1 || batch_size == n => n,
-            n => return Err(NodeError::input("batch_size", format!("is {batch_size}, but `latents` holds {n} pictures"))),
+            n => {
+                return Err(NodeError::input(
+                    "batch_size",
+                    format!("is {batch_size}, but `latents` holds {n} pictures"),
+                ));
+            }
         },
     };
     let shape = [batch, channels, height, width];

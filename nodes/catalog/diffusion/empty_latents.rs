@@ -9,7 +9,8 @@ use super::values::{LATENTS, Latents, MODEL, Model};
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
-    let side = |what: &str| format!("{what} of the pictures in pixels, a multiple of 8; the model's native size when absent.");
+    let side =
+        |what: &str| format!("{what} of the pictures in pixels, a multiple of 8; the model's native size when absent.");
     let spec = NodeSpec::new("Empty Latents", "diffusion", "Gives a sampler the size and number of pictures to draw.")
         .on_device()
         .input(InputSpec::required("model", MODEL, "Its device and native size are used."))

@@ -3,26 +3,34 @@
 use std::sync::Arc;
 
 use dc_diffusion::text::TOKENS;
-use dc_graph_node_api::{
-    InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value,
-};
+use dc_graph_node_api::{InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 
 use super::values::{CONDITIONING, Conditioning, MODEL, Model, node_error};
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
     let ids = |which: &str| {
-        format!("Token ids of the {which} in its place, up to 77 with start, end and padding; for comparing with other programs.")
+        format!(
+            "Token ids of the {which} in its place, up to 77 with start, end and padding; for comparing with other programs."
+        )
     };
-    let spec = NodeSpec::new("Encode Prompt", "diffusion", "Turns a prompt and a negative prompt into contexts for the denoiser.")
-        .on_device()
-        .input(InputSpec::required("model", MODEL, "Its tokenizer and text encoder are used."))
-        .input(InputSpec::with_default("prompt", "", "What to draw; up to 75 tokens count."))
-        .input(InputSpec::with_default("negative_prompt", "", "What to stay away from; empty in the paper."))
-        .input(InputSpec::optional("token_ids", PortType::Integer.list(), &ids("prompt")))
-        .input(InputSpec::optional("negative_token_ids", PortType::Integer.list(), &ids("negative prompt")))
-        .output("conditioning", CONDITIONING, "The contexts of both prompts.")
-        .output("num_tokens", PortType::Integer, "Tokens of the prompt, without start and end; beyond 75 they do not count.");
+    let spec = NodeSpec::new(
+        "Encode Prompt",
+        "diffusion",
+        "Turns a prompt and a negative prompt into contexts for the denoiser.",
+    )
+    .on_device()
+    .input(InputSpec::required("model", MODEL, "Its tokenizer and text encoder are used."))
+    .input(InputSpec::with_default("prompt", "", "What to draw; up to 75 tokens count."))
+    .input(InputSpec::with_default("negative_prompt", "", "What to stay away from; empty in the paper."))
+    .input(InputSpec::optional("token_ids", PortType::Integer.list(), &ids("prompt")))
+    .input(InputSpec::optional("negative_token_ids", PortType::Integer.list(), &ids("negative prompt")))
+    .output("conditioning", CONDITIONING, "The contexts of both prompts.")
+    .output(
+        "num_tokens",
+        PortType::Integer,
+        "Tokens of the prompt, without start and end; beyond 75 they do not count.",
+    );
     function_node(spec, run)
 }
 

@@ -16,16 +16,20 @@ struct LoadAdapters {
 }
 
 pub(crate) fn node() -> Arc<dyn Node> {
-    let spec = NodeSpec::new("Load Adapters", "diffusion", "Loads the trained conditioning adapters that attend to a reference cache.")
-        .on_device()
-        .input(InputSpec::required("model", MODEL, "The base model that they were trained for."))
-        .input(InputSpec::required(
-            "adapters",
-            PortType::Path,
-            "A released checkpoint (.pt), a .safetensors file, or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
-        ))
-        .output("adapters", ADAPTERS, "The adapters, on the model's device.")
-        .output("num_parameters", PortType::Integer, "25,207,040 for Stable Diffusion 1.5 and 2.1.");
+    let spec = NodeSpec::new(
+        "Load Adapters",
+        "diffusion",
+        "Loads the trained conditioning adapters that attend to a reference cache.",
+    )
+    .on_device()
+    .input(InputSpec::required("model", MODEL, "The base model that they were trained for."))
+    .input(InputSpec::required(
+        "adapters",
+        PortType::Path,
+        "A released checkpoint (.pt), a .safetensors file, or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
+    ))
+    .output("adapters", ADAPTERS, "The adapters, on the model's device.")
+    .output("num_parameters", PortType::Integer, "25,207,040 for Stable Diffusion 1.5 and 2.1.");
     Arc::new(LoadAdapters { spec })
 }
 

@@ -12,10 +12,14 @@ use super::values::{LATENTS, Latents, input_error};
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
-    let spec = NodeSpec::new("Load Latents", "diffusion", "Reads latents, or any tensor of their shape, from a safetensors file.")
-        .input(InputSpec::required("path", PortType::Path, "A .safetensors file."))
-        .input(InputSpec::with_default("tensor", "latents", "The tensor's name in the file."))
-        .output("latents", LATENTS, "[batch, channels, height, width] as in the file, in f32.");
+    let spec = NodeSpec::new(
+        "Load Latents",
+        "diffusion",
+        "Reads latents, or any tensor of their shape, from a safetensors file.",
+    )
+    .input(InputSpec::required("path", PortType::Path, "A .safetensors file."))
+    .input(InputSpec::with_default("tensor", "latents", "The tensor's name in the file."))
+    .output("latents", LATENTS, "[batch, channels, height, width] as in the file, in f32.");
     function_node(spec, run)
 }
 

@@ -10,8 +10,16 @@ use super::values::LATENTS;
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
-    let spec = NodeSpec::new("Sample", "diffusion", "Draws latents from noise by the plain model, with classifier-free guidance.");
-    let spec = sampling_ports(spec).output("latents", LATENTS, "[batch, 4, height / 8, width / 8]; `Decode VAE` makes pictures of them.");
+    let spec = NodeSpec::new(
+        "Sample",
+        "diffusion",
+        "Draws latents from noise by the plain model, with classifier-free guidance.",
+    );
+    let spec = sampling_ports(spec).output(
+        "latents",
+        LATENTS,
+        "[batch, 4, height / 8, width / 8]; `Decode VAE` makes pictures of them.",
+    );
     function_node(spec, run)
 }
 

@@ -15,7 +15,10 @@ pub(crate) fn node() -> Arc<dyn Node> {
         "Draws latents of the subject in a reference cache. Without a cache, at adapter strength 0, or with no step that uses the cache, it draws exactly what `Sample` draws.",
     );
     let spec = cache_ports(sampling_ports(spec));
-    function_node(spec.output("latents", LATENTS, "[batch, 4, height / 8, width / 8]; `Decode VAE` makes pictures of them."), run)
+    function_node(
+        spec.output("latents", LATENTS, "[batch, 4, height / 8, width / 8]; `Decode VAE` makes pictures of them."),
+        run,
+    )
 }
 
 fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> {

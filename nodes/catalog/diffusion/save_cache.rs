@@ -10,11 +10,15 @@ use crate::function::function_node;
 use crate::image::path_pattern::{inside, place};
 
 pub(crate) fn node() -> Arc<dyn Node> {
-    let spec = NodeSpec::new("Save Cache", "diffusion", "Writes a reference cache to a safetensors file in the output folder.")
-        .with_effect()
-        .input(InputSpec::required("cache", REFERENCE_CACHE, "What to write: about 6 MB for Stable Diffusion at 512x512."))
-        .input(InputSpec::with_default("path", "cache.safetensors", "Where to, below the output folder."))
-        .output("path", PortType::Text, "The written file.");
+    let spec = NodeSpec::new(
+        "Save Cache",
+        "diffusion",
+        "Writes a reference cache to a safetensors file in the output folder.",
+    )
+    .with_effect()
+    .input(InputSpec::required("cache", REFERENCE_CACHE, "What to write: about 6 MB for Stable Diffusion at 512x512."))
+    .input(InputSpec::with_default("path", "cache.safetensors", "Where to, below the output folder."))
+    .output("path", PortType::Text, "The written file.");
     function_node(spec, run)
 }
 
