@@ -31,6 +31,9 @@ enum Command {
     Validate(cli::validate::Args),
     Nodes(cli::nodes::Args),
     Schema(cli::schema::Args),
+    Devices(cli::devices::Args),
+    Model(cli::model::Args),
+    Cache(cli::cache::Args),
     Image(cli::image::Args),
 }
 
@@ -40,6 +43,9 @@ fn main() -> ExitCode {
         Command::Validate(args) => cli::validate::run(&args),
         Command::Nodes(args) => cli::nodes::run(&args),
         Command::Schema(args) => cli::schema::run(&args),
+        Command::Devices(args) => cli::devices::run(&args),
+        Command::Model(args) => cli::model::run(&args),
+        Command::Cache(args) => cli::cache::run(&args),
         Command::Image(args) => cli::image::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {

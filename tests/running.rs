@@ -11,7 +11,7 @@ const NEGATIVE: &str = r#"{
   "version": 1,
   "name": "negative",
   "inputs": {
-    "picture": { "type": "path", "default": "duck.jpg" },
+    "picture": { "type": "path", "default": "reference.png" },
     "width": { "type": "integer", "default": 40, "minimum": 1, "maximum": 100 }
   },
   "nodes": {
@@ -27,7 +27,7 @@ const NEGATIVE: &str = r#"{
 fn place() -> Place {
     let place = Place::new();
     place.write("graphs/negative.json", NEGATIVE);
-    place.write("graphs/duck.jpg", fs::read(repository().join("graphs/duck.jpg")).unwrap());
+    place.write("graphs/reference.png", fs::read(repository().join("graphs/reference.png")).unwrap());
     place
 }
 
@@ -109,16 +109,16 @@ fn a_picture_gives_its_graph_back() {
     place.run(&["run", "graphs/again.json", "--output", "again"]).expect(0);
     let read = |name: &str| fs::read(place.path(name)).unwrap();
     assert!(read("output/negative.png") == read("again/negative.png"));
-    let plain = place.run(&["image", "inspect", "graphs/duck.jpg"]).expect(1);
-    assert!(plain.stderr.contains("duck.jpg"), "{}", plain.stderr);
+    let plain = place.run(&["image", "inspect", "graphs/reference.png"]).expect(1);
+    assert!(plain.stderr.contains("reference.png"), "{}", plain.stderr);
 }
 
 #[test]
 fn a_failing_node_fails_the_run() {
     let place = place();
     // Only decoding shows that the end is missing.
-    let duck = fs::read(place.path("graphs/duck.jpg")).unwrap();
-    place.write("graphs/duck.jpg", &duck[..1000]);
+    let duck = fs::read(place.path("graphs/reference.png")).unwrap();
+    place.write("graphs/reference.png", &duck[..1000]);
     let outcome = place.run(&["run", "graphs/negative.json", "--format", "json", "--progress", "none"]).expect(1);
     assert!(outcome.stderr.starts_with("error: `load` (Load Image): "), "{}", outcome.stderr);
     let summary = outcome.json();
@@ -149,7 +149,7 @@ fn wrong_inputs_are_told_before_anything_runs() {
 #[test]
 fn what_relative_paths_count_from() {
     let place = place();
-    fs::rename(place.path("graphs/duck.jpg"), place.path("mallard.jpg")).unwrap();
+    fs::rename(place.path("graphs/reference.png"), place.path("mallard.jpg")).unwrap();
     place.run(&["run", "graphs/negative.json"]).expect(2);
     place.run(&["run", "graphs/negative.json", "--set", "picture=mallard.jpg"]).expect(0);
     assert_eq!(place.files("output"), ["negative.png"]);

@@ -26,6 +26,13 @@ fn exit_codes() {
     check(&["run", "broken.json"], 2, "", "broken.json:1:2");
     check(&["run", "broken.json", "--set", "prompt"], 2, "", "expected `name=value`");
     check(&["run", "broken.json", "--progress", "loud"], 2, "", "invalid value 'loud'");
+    check(&["run", "broken.json", "--device", "abacus"], 2, "", "there is no device `abacus`");
+    check(&["run", "broken.json", "--dtype", "f8"], 2, "", "there is no number type `f8`");
+    check(&["model", "inspect", "missing"], 1, "", "missing");
+    check(&["model", "inspect", "random:huge"], 1, "", "no random model `huge`");
+    check(&["model", "new-random", ".", "--kind", "sd9"], 2, "", "no random model `sd9`");
+    check(&["cache", "inspect", "broken.json"], 1, "", "broken.json");
+    check(&["image", "inspect", "missing.png"], 1, "", "missing.png");
     check(&["validate", "missing.json"], 2, "", "cannot read the graph `missing.json`");
     check(&["validate", "broken.json"], 2, "broken.json:1:2", "");
     check(&["nodes", "Lod Image"], 2, "", "did you mean `Load Image`?");
@@ -53,6 +60,20 @@ fn nodes_as_data() {
     assert_eq!(load["inputs"][0]["name"], "path");
     assert_eq!(load["inputs"][0]["required"], true);
     assert_eq!(load["outputs"][0]["type"], "core:image");
+}
+
+#[test]
+fn devices_and_models() {
+    let place = Place::new();
+    let devices = place.run(&["devices", "--json"]).expect(0).json();
+    let cpu = devices.as_array().unwrap().iter().find(|d| d["name"] == "cpu").unwrap();
+    assert_eq!(cpu["usable_by_auto"], true);
+    let listed = place.run(&["devices"]).expect(0).stdout;
+    assert_eq!(listed.lines().count(), devices.as_array().unwrap().len());
+    let told = place.run(&["model", "inspect", "random:sd15-tiny"]).expect(0).stdout;
+    for part in ["sd1\n", "epsilon\n", "128x128 pixels\n", "3,222,692 parameters"] {
+        assert!(told.contains(part), "{part:?} is not in\n{told}");
+    }
 }
 
 #[test]

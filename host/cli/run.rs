@@ -8,8 +8,7 @@ use dc_graph::exec::{CancelToken, Digests, Event, RunError, RunOptions, RunRepor
 use dc_graph::graph::{Graph, render};
 use serde_json::json;
 
-use dc_graph_nodes::Settings;
-
+use super::device_args::DeviceArgs;
 use super::exit::Exit;
 use super::progress::{Mode, Progress};
 use super::source::{GraphArgs, OpenedGraph};
@@ -28,6 +27,8 @@ way, the second one at once.")]
 pub(crate) struct Args {
     #[command(flatten)]
     graph: GraphArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The folder that files are written to
     #[arg(long, value_name = "DIR", default_value = "output")]
     output: PathBuf,
@@ -42,7 +43,7 @@ pub(crate) struct Args {
 /// Validates, plans, executes and tells what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let progress = Arc::new(Progress::new(Mode::choose(args.progress)));
-    let registry = builtin::registry(&Settings::default())?;
+    let registry = builtin::registry(&args.device.settings())?;
     let opened = match args.graph.open() {
         Ok(opened) => opened,
         Err(error) => return Ok(validate::unreadable(&error)),

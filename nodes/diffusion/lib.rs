@@ -37,4 +37,5 @@ pub mod unet;
 pub mod vae;
 pub mod weights;
 
+pub use burn::tensor::DType;
 pub use error::Error;
