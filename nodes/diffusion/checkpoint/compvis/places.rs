@@ -254,3 +254,103 @@ impl Places {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::checkpoint::Random;
+    use crate::text::ClipTextConfig;
+
+    /// Names as they are in the published `v1-5-pruned.safetensors` and `v2-1_512-ema-pruned.safetensors`.
+    #[test]
+    fn names_are_those_of_the_published_files() {
+        let check = |places: &[Place], name: &str, compvis: &str, part: Part| {
+            let place = places.iter().find(|place| place.name == name).unwrap_or_else(|| panic!("no `{name}`"));
+            assert_eq!((place.compvis.as_str(), place.part), (compvis, part), "{name}");
+            // One to one: no other tensor lies there.
+            assert_eq!(
+                places.iter().filter(|p| (p.compvis.as_str(), p.part) == (compvis, part)).count(),
+                1,
+                "{compvis}"
+            );
+        };
+        let unet = unet_places(&UNetConfig::sd15());
+        for (name, compvis) in [
+            ("time_embedding.linear_1.weight", "time_embed.0.weight"),
+            ("time_embedding.linear_2.bias", "time_embed.2.bias"),
+            ("conv_in.weight", "input_blocks.0.0.weight"),
+            ("down_blocks.0.resnets.0.norm1.weight", "input_blocks.1.0.in_layers.0.weight"),
+            ("down_blocks.0.attentions.1.proj_in.weight", "input_blocks.2.1.proj_in.weight"),
+            ("down_blocks.0.downsamplers.0.conv.weight", "input_blocks.3.0.op.weight"),
+            ("down_blocks.1.resnets.0.conv_shortcut.weight", "input_blocks.4.0.skip_connection.weight"),
+            ("down_blocks.2.downsamplers.0.conv.bias", "input_blocks.9.0.op.bias"),
+            ("down_blocks.3.resnets.1.time_emb_proj.weight", "input_blocks.11.0.emb_layers.1.weight"),
+            ("mid_block.resnets.0.conv2.weight", "middle_block.0.out_layers.3.weight"),
+            (
+                "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0.bias",
+                "middle_block.1.transformer_blocks.0.attn2.to_out.0.bias",
+            ),
+            ("mid_block.resnets.1.norm2.bias", "middle_block.2.out_layers.0.bias"),
+            ("up_blocks.0.resnets.2.conv1.weight", "output_blocks.2.0.in_layers.2.weight"),
+            ("up_blocks.0.upsamplers.0.conv.weight", "output_blocks.2.1.conv.weight"),
+            ("up_blocks.1.attentions.1.norm.weight", "output_blocks.4.1.norm.weight"),
+            ("up_blocks.1.upsamplers.0.conv.weight", "output_blocks.5.2.conv.weight"),
+            ("up_blocks.2.upsamplers.0.conv.bias", "output_blocks.8.2.conv.bias"),
+            (
+                "up_blocks.3.attentions.2.transformer_blocks.0.ff.net.0.proj.weight",
+                "output_blocks.11.1.transformer_blocks.0.ff.net.0.proj.weight",
+            ),
+            ("conv_norm_out.weight", "out.0.weight"),
+            ("conv_out.bias", "out.2.bias"),
+        ] {
+            check(&unet, name, &format!("model.diffusion_model.{compvis}"), Part::Whole);
+        }
+        let vae = vae_places(&VaeConfig::default());
+        let (whole, squeezed) = (Part::Whole, Part::Squeezed);
+        for (name, compvis, part) in [
+            ("encoder.conv_in.weight", "encoder.conv_in.weight", whole),
+            (
+                "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
+                "encoder.down.1.block.0.nin_shortcut.weight",
+                whole,
+            ),
+            ("encoder.down_blocks.2.downsamplers.0.conv.bias", "encoder.down.2.downsample.conv.bias", whole),
+            ("encoder.mid_block.resnets.1.norm2.bias", "encoder.mid.block_2.norm2.bias", whole),
+            ("encoder.mid_block.attentions.0.group_norm.weight", "encoder.mid.attn_1.norm.weight", whole),
+            ("encoder.mid_block.attentions.0.to_k.weight", "encoder.mid.attn_1.k.weight", squeezed),
+            ("decoder.mid_block.attentions.0.to_out.0.weight", "decoder.mid.attn_1.proj_out.weight", squeezed),
+            ("decoder.mid_block.attentions.0.to_out.0.bias", "decoder.mid.attn_1.proj_out.bias", whole),
+            ("decoder.up_blocks.0.resnets.2.conv1.weight", "decoder.up.3.block.2.conv1.weight", whole),
+            ("decoder.up_blocks.0.upsamplers.0.conv.weight", "decoder.up.3.upsample.conv.weight", whole),
+            ("decoder.up_blocks.3.resnets.0.conv_shortcut.bias", "decoder.up.0.block.0.nin_shortcut.bias", whole),
+            ("decoder.conv_norm_out.weight", "decoder.norm_out.weight", whole),
+            ("post_quant_conv.weight", "post_quant_conv.weight", whole),
+        ] {
+            check(&vae, name, &format!("first_stage_model.{compvis}"), part);
+        }
+        let text = Random::Sd15Tiny.checkpoint().text.config;
+        let sd1 = text_places(Family::Sd1, &text);
+        for name in ["embeddings.position_embedding.weight", "encoder.layers.1.self_attn.q_proj.bias"] {
+            check(&sd1, name, &format!("cond_stage_model.transformer.text_model.{name}"), Part::Whole);
+        }
+        let sd2 = text_places(Family::Sd2, &ClipTextConfig { num_hidden_layers: 23, ..text });
+        for (name, compvis, part) in [
+            ("embeddings.token_embedding.weight", "token_embedding.weight", whole),
+            ("embeddings.position_embedding.weight", "positional_embedding", whole),
+            ("encoder.layers.22.layer_norm2.bias", "transformer.resblocks.22.ln_2.bias", whole),
+            ("encoder.layers.0.self_attn.k_proj.weight", "transformer.resblocks.0.attn.in_proj_weight", Part::Third(1)),
+            ("encoder.layers.0.self_attn.v_proj.bias", "transformer.resblocks.0.attn.in_proj_bias", Part::Third(2)),
+            ("encoder.layers.0.self_attn.out_proj.weight", "transformer.resblocks.0.attn.out_proj.weight", whole),
+            ("encoder.layers.3.mlp.fc2.weight", "transformer.resblocks.3.mlp.c_proj.weight", whole),
+            ("final_layer_norm.weight", "ln_final.weight", whole),
+        ] {
+            check(&sd2, name, &format!("cond_stage_model.model.{compvis}"), part);
+        }
+        for places in [&unet, &vae, &sd1, &sd2] {
+            let names: HashSet<_> = places.iter().map(|place| &place.name).collect();
+            assert_eq!(names.len(), places.len(), "every name once");
+        }
+    }
+}

@@ -158,3 +158,104 @@ fn open_clip_text(source: &dyn TensorSource) -> Result<ClipTextConfig, Error> {
         eos_token_id: 49_407,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use burn::tensor::{DType, TensorData};
+
+    use super::*;
+    use crate::checkpoint::Component;
+    use crate::checkpoint::compvis::{Part, Place, text_places, unet_places, vae_places};
+    use crate::text::ClipTextModel;
+    use crate::unet::UNet;
+    use crate::vae::Vae;
+    use crate::weights::{Recipe, TensorInfo, Weights};
+
+    /// A file of which only the header exists.
+    #[derive(Default)]
+    struct Header(BTreeMap<String, Vec<usize>>);
+
+    impl Header {
+        fn add<C, M>(&mut self, config: &C, load: impl Fn(&Weights, &C) -> Result<M, Error>, places: Vec<Place>)
+        where
+            C: Clone,
+        {
+            let component = Component { config: config.clone(), source: Arc::new(Recipe::new("")) };
+            let shapes = component.shapes(load).unwrap();
+            for place in places {
+                let Some(shape) = shapes.get(&place.name) else { continue };
+                let shape = match place.part {
+                    Part::Whole => shape.clone(),
+                    Part::Squeezed => [shape.as_slice(), &[1, 1]].concat(),
+                    Part::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
+                };
+                self.0.insert(place.compvis, shape);
+            }
+        }
+    }
+
+    impl TensorSource for Header {
+        fn read(&self, name: &str, _shape: &[usize]) -> Result<TensorData, Error> {
+            Err(missing(self, name))
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.0.keys().cloned().collect()
+        }
+
+        fn contains(&self, name: &str) -> bool {
+            self.0.contains_key(name)
+        }
+
+        fn info(&self, name: &str) -> Option<TensorInfo> {
+            self.0.get(name).map(|shape| TensorInfo { dtype: DType::F16, shape: shape.clone() })
+        }
+
+        fn origin(&self) -> String {
+            "a header".into()
+        }
+    }
+
+    #[test]
+    fn the_published_models_are_told_by_their_shapes() {
+        // `text_encoder/config.json` of the published folders; open_clip's file has one layer more.
+        let sd1 = ClipTextConfig {
+            vocab_size: 49_408,
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            max_position_embeddings: 77,
+            hidden_act: HiddenAct::QuickGelu,
+            layer_norm_eps: 1e-5,
+            eos_token_id: 49_407,
+        };
+        let sd2 = ClipTextConfig {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 23,
+            num_attention_heads: 16,
+            hidden_act: HiddenAct::Gelu,
+            ..sd1.clone()
+        };
+        for (family, unet, text) in [(Family::Sd1, UNetConfig::sd15(), sd1), (Family::Sd2, UNetConfig::sd21(), sd2)] {
+            let (vae, mut header) = (VaeConfig::default(), Header::default());
+            let file_text = ClipTextConfig {
+                num_hidden_layers: text.num_hidden_layers + usize::from(family == Family::Sd2),
+                ..text.clone()
+            };
+            header.add(&unet, UNet::load, unet_places(&unet));
+            header.add(&vae, Vae::load, vae_places(&vae));
+            header.add(&file_text, ClipTextModel::load, text_places(family, &file_text));
+            assert!(is_compvis(&header));
+            let found = Structure::of(&header).unwrap();
+            assert_eq!((found.family, &found.unet, &found.vae, &found.text), (family, &unet, &vae, &text));
+            let unused =
+                header.0.keys().filter(|name| crate::checkpoint::compvis::unused_reason(name, &found).is_some());
+            assert_eq!(unused.count(), if family == Family::Sd2 { 12 } else { 0 });
+        }
+    }
+}
