@@ -94,7 +94,7 @@ pub fn save_cache(path: &Path, cache: &ReferenceCache, origin: &CacheOrigin) -> 
 /// # Errors
 /// When it is no reference cache.
 pub fn read_origin(path: &Path) -> Result<(CacheConfig, CacheOrigin), Error> {
-    let (_, config, _, origin) = open(path)?;
+    let Opened { config, origin, .. } = open(path)?;
     Ok((config, origin))
 }
 
@@ -109,7 +109,7 @@ pub fn load_cache(
     device: &Device,
     dtype: DType,
 ) -> Result<(ReferenceCache, CacheOrigin), Error> {
-    let (file, config, references, origin) = open(path)?;
+    let Opened { file, config, references, origin } = open(path)?;
     let wrong = |error: Error| malformed(path, error.to_string());
     origin.check_model(digest, family).map_err(wrong)?;
     let points = config.placement.points(unet);
@@ -123,7 +123,15 @@ pub fn load_cache(
     Ok((ReferenceCache::from_parts(unet, config, references, features).map_err(wrong)?, origin))
 }
 
-fn open(path: &Path) -> Result<(SafeTensors, CacheConfig, Vec<[usize; 2]>, CacheOrigin), Error> {
+/// A cache's file whose features nobody has read yet.
+struct Opened {
+    file: SafeTensors,
+    config: CacheConfig,
+    references: Vec<[usize; 2]>,
+    origin: CacheOrigin,
+}
+
+fn open(path: &Path) -> Result<Opened, Error> {
     let file = SafeTensors::open(path)?;
     let metadata = file.metadata();
     if metadata.get("format").is_none_or(|format| format != CACHE_FORMAT) {
@@ -147,7 +155,7 @@ fn open(path: &Path) -> Result<(SafeTensors, CacheConfig, Vec<[usize; 2]>, Cache
     if references.is_empty() || references.iter().flatten().any(|&side| side == 0 || side > 1 << 16) {
         return Err(malformed(path, "the references in the metadata have no possible size"));
     }
-    Ok((file, config, references, origin))
+    Ok(Opened { file, config, references, origin })
 }
 
 fn short(digest: &str) -> &str {
