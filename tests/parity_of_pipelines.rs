@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dc_graph_nodes::dc_diffusion::checkpoint::{Family, Random, load_adapters, save_adapters};
+use dc_graph_nodes::dc_diffusion::device::resolve;
 use safetensors::SafeTensors;
 use serde_json::json;
 
@@ -25,7 +27,8 @@ struct Pipeline<'a> {
     start: &'a str,
 }
 
-fn tensor(file: &Path, name: &str) -> Vec<f32> {
+/// A tensor of a safetensors file, in f32.
+pub(crate) fn tensor(file: &Path, name: &str) -> Vec<f32> {
     let bytes = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let view = tensors.tensor(name).unwrap_or_else(|e| panic!("{}: `{name}`: {e}", file.display()));
@@ -117,22 +120,30 @@ fn random_pipelines() {
     }
 }
 
+/// The same weights, read from the files that this program writes.
 #[test]
-fn random_pipeline_from_a_folder() {
-    let place = Place::new();
-    let folder = place.path("model");
-    place.run(&["model", "new-random", folder.to_str().unwrap(), "--kind", "sd21-tiny"]).expect(0);
-    let inspected = place.run(&["model", "inspect", folder.to_str().unwrap(), "--json"]).expect(0).json();
-    assert_eq!(inspected["kind"], "diffusers_folder");
-    assert_eq!(inspected["components"]["unet"]["missing"], json!([]));
-    let pipeline = Pipeline {
-        model: folder.to_str().unwrap(),
-        adapters: "random:sd21-tiny",
-        prompt: fox(),
-        fixture: &fixture("sd21"),
-        start: "sample.start",
-    };
-    pipeline.check(&["combined"]);
+fn random_pipelines_from_files() {
+    for (kind, family) in [("sd15", Family::Sd1), ("sd21", Family::Sd2)] {
+        let place = Place::new();
+        let (folder, adapters) = (place.path("model"), place.path("adapters.safetensors"));
+        let name = format!("{kind}-tiny");
+        place.run(&["model", "new-random", folder.to_str().unwrap(), "--kind", &name]).expect(0);
+        let inspected = place.run(&["model", "inspect", folder.to_str().unwrap(), "--json"]).expect(0).json();
+        assert_eq!(inspected["kind"], "diffusers_folder");
+        assert_eq!(inspected["components"]["unet"]["missing"], json!([]));
+        let cpu = resolve("cpu".parse().unwrap(), "f32".parse().unwrap()).unwrap();
+        let unet = Random::from_name(&name).unwrap().checkpoint().unet.config;
+        let made = load_adapters(&format!("random:{name}"), &unet, family, &cpu.device, cpu.dtype).unwrap();
+        save_adapters(&adapters, &made, family, cpu.dtype).unwrap();
+        let pipeline = Pipeline {
+            model: folder.to_str().unwrap(),
+            adapters: adapters.to_str().unwrap(),
+            prompt: fox(),
+            fixture: &fixture(kind),
+            start: "sample.start",
+        };
+        pipeline.check(&["plain", "joint", "combined"]);
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

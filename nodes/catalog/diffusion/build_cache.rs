@@ -59,14 +59,14 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let prompt = inputs.text("prompt")?;
     let mut generator = TorchGenerator::new(seed);
 
-    let (references, images, mode) = match inputs.optional_native::<Latents>("latents")? {
+    let (port, references, images, mode) = match inputs.optional_native::<Latents>("latents")? {
         Some(_) if inputs.get("images").is_some() => {
             return Err(NodeError::input("latents", "`images` and `latents` are both connected").with_hint("drop one"));
         }
         Some(latents) => {
             let all = latents.0.clone().to_device(&base.device);
             let digest = tensor_digest(&all)?;
-            (all.chunk(latents.0.dims()[0], 0), vec![digest], "given")
+            ("latents", all.chunk(latents.0.dims()[0], 0), vec![digest], "given")
         }
         None => {
             let images = match inputs.get("images") {
@@ -77,8 +77,9 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
                 return Err(NodeError::input("images", "no reference is connected")
                     .with_hint("connect a `Segment Reference` node"));
             }
-            let latents = images.iter().map(|image| Ok(encode(&model, image, mode, &mut generator)?.0));
-            (latents.collect::<Result<Vec<_>, NodeError>>()?, images.iter().map(|i| image_digest(i)).collect(), mode)
+            let latents = images.iter().map(|image| Ok(encode(&model, ("images", image), mode, &mut generator)?.0));
+            let latents = latents.collect::<Result<Vec<_>, NodeError>>()?;
+            ("images", latents, images.iter().map(|i| image_digest(i)).collect(), mode)
         }
     };
     let noise = inputs.optional_native::<Latents>("noise")?;
@@ -103,12 +104,16 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
         context.check_cancelled()?;
         context.progress(i as u64, references.len() as u64);
         let noise = match &noise {
+            Some(noise) if noise.0.dims() != latents.dims() => {
+                let (expected, found) = (latents.dims(), noise.0.dims());
+                return Err(NodeError::input("noise", format!("should have the shape {expected:?}, found {found:?}")));
+            }
             Some(noise) => noise.0.clone().to_device(&base.device),
             None => generator.randn(latents.dims(), &base.device, DType::F32),
         };
         let cache = ReferenceCache::build(&base.unet, latents, &noise, &alphas, text.clone(), config);
         // Rounded here, so that a cache that was saved and loaded gives the very same pictures.
-        caches.push(cache.map_err(input_error("images"))?.cast(kept).cast(base.dtype));
+        caches.push(cache.map_err(input_error(port))?.cast(kept).cast(base.dtype));
     }
     context.progress(references.len() as u64, references.len() as u64);
     let cache = ReferenceCache::concat(&caches.iter().collect::<Vec<_>>()).map_err(node_error)?;

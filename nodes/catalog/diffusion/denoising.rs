@@ -107,6 +107,11 @@ pub(super) fn subject(inputs: &Inputs, context: &dyn RunContext) -> Result<Optio
         (None, None) => return Ok(None),
     };
     cache.origin.check_model(&model.0.digest, model.0.family).map_err(input_error("cache"))?;
+    let (made_for, family) = (adapters.family, model.0.family);
+    if made_for != family {
+        return Err(NodeError::input("adapters", format!("were loaded for {made_for}, the model is {family}"))
+            .with_hint("connect `Load Adapters` and this node to the same `Load Model`"));
+    }
     if adapters.adapters.points() != adapters.adapters.config().placement.points(&model.0.unet_config) {
         return Err(NodeError::input("adapters", "belong to a model of another structure")
             .with_hint("connect `Load Adapters` and this node to the same `Load Model`"));

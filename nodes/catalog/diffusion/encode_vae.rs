@@ -28,7 +28,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
 fn run(inputs: &Inputs, _context: &dyn RunContext) -> Result<Outputs, NodeError> {
     let model = inputs.native::<Model>("model")?;
     let mut generator = TorchGenerator::new(inputs.integer("seed")? as u64);
-    let latents = encode(&model, inputs.image("image")?, inputs.text("latents_mode")?, &mut generator)?;
+    let latents = encode(&model, ("image", inputs.image("image")?), inputs.text("latents_mode")?, &mut generator)?;
     Ok(Outputs::one("latents", Value::native(latents)))
 }
 
@@ -47,17 +47,17 @@ pub(super) fn seed(description: &str) -> InputSpec {
     InputSpec::with_default("seed", 0_i64, description).range(0.0..=9_007_199_254_740_991.0)
 }
 
-/// A picture's latents, scaled, in f32.
+/// The latents of the picture at a port, scaled, in f32.
 pub(super) fn encode(
     model: &Model,
-    image: &Image,
+    (port, image): (&'static str, &Image),
     mode: &str,
     generator: &mut TorchGenerator,
 ) -> Result<Latents, NodeError> {
     let model = &model.0;
     let picture = to_tensor(image, &model.device, model.dtype);
     let posterior = model.vae.encode(picture).map_err(|e| {
-        input_error("image")(e).with_hint("put a `Resize` or `Segment Reference` node in front of this one")
+        input_error(port)(e).with_hint("put a `Resize` or `Segment Reference` node in front of this one")
     })?;
     let latents = match mode {
         "sample" => {

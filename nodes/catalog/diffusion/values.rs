@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use burn::tensor::Tensor;
+use dc_diffusion::checkpoint::Family;
 use dc_diffusion::dreamcache::{CacheOrigin, ProjectedCache, ReferenceCache};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::{Error, dreamcache};
@@ -47,6 +48,8 @@ pub(crate) struct Cache {
 /// `dc:adapters`
 pub(crate) struct Adapters {
     pub(crate) adapters: dreamcache::Adapters,
+    /// That of the base model that they were loaded for.
+    pub(crate) family: Family,
     /// Where they came from, for messages.
     pub(crate) origin: String,
 }

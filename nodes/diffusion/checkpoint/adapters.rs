@@ -41,6 +41,8 @@ pub fn load_adapters(
     dtype: DType,
 ) -> Result<Adapters, Error> {
     if let Some(random) = Random::from_scheme(path)? {
+        let made_for = random.checkpoint().family;
+        check_family(path, Some(made_for), &made_for.to_string(), family)?;
         let source = Arc::new(Recipe::new(&format!("{}.adapter.", random.prefix())));
         return Adapters::load(&Weights::new(source, device, dtype), unet, AdapterConfig::default());
     }
@@ -66,16 +68,23 @@ pub fn load_adapters(
     Ok(adapters)
 }
 
+/// An error when adapters were made for another family than the base model's.
+fn check_family(origin: &str, made_for: Option<Family>, shown: &str, family: Family) -> Result<(), Error> {
+    if made_for == Some(family) {
+        return Ok(());
+    }
+    let message = format!("the adapters were trained for {shown}, the base model is {family}");
+    Err(Error::Mismatch { origin: origin.into(), message })
+}
+
 fn read_metadata(file: &Path, metadata: &BTreeMap<String, String>, family: Family) -> Result<AdapterConfig, Error> {
     if let Some(version) = metadata.get("version").filter(|version| *version != VERSION) {
         return Err(malformed(file, format!("adapters of version {}, this program reads {VERSION}", quoted(version))));
     }
-    if let Some(made_for) = metadata.get("family").filter(|name| *name != family.as_str()) {
-        let made_for = Family::from_name(made_for).map_or_else(|| quoted(made_for), |family| family.to_string());
-        return Err(Error::Mismatch {
-            origin: file.display().to_string(),
-            message: format!("the adapters were trained for {made_for}, the base model is {family}"),
-        });
+    if let Some(name) = metadata.get("family") {
+        let made_for = Family::from_name(name);
+        let shown = made_for.map_or_else(|| quoted(name), |made_for| made_for.to_string());
+        check_family(&file.display().to_string(), made_for, &shown, family)?;
     }
     let fields = ["variant", "placement"].into_iter().filter_map(|key| Some((key, metadata.get(key)?)));
     let fields: serde_json::Map<_, _> = fields.map(|(key, value)| (key.into(), value.as_str().into())).collect();
