@@ -50,7 +50,8 @@ impl Node for LoadModel {
 
     fn reads(&self, known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
         let Some(Value::Path(path)) = known.get("model") else { return Ok(Vec::new()) };
-        checkpoint::files(path).map_err(|e| {
+        // Opening reads configurations and headers, no weights.
+        checkpoint::open(path, None).map(|checkpoint| checkpoint.files).map_err(|e| {
             vec![InputProblem::new("model", e.to_string()).with_hint(
                 "give a diffusers folder (with `model_index.json`), a `.safetensors` or `.ckpt` file, or `random:sd15-tiny`",
             )]
