@@ -13,7 +13,7 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU: the nth that the interface has in [`list`], without a number the best.
+    /// A GPU: the nth that the interface has in [`list`](super::list), without a number the best.
     Gpu(Interface, Option<usize>),
 }
 

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`placement`] | which attention layers are cached, by the structure of the denoiser |
 //! | [`cache`] | [`ReferenceCache`]: the kept features, and making them |
-//! | [`file`] | caches as files, and what they depend on |
+//! | [`mod@file`] | caches as files, and what they depend on |
 //! | [`adapter`] | [`Adapters`]: the trained part, and its variants |
 //! | [`names`] | what the adapters' tensors are called in files |
 //! | [`conditioning`] | adapters at work: [`ProjectedCache`] and the hook in the denoiser's blocks |
