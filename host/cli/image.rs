@@ -24,8 +24,8 @@ enum Command {
 /// Show what made a PNG: the graph, its inputs and the digests of the files it read
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  dc-graph image inspect output/image-000.png
-  dc-graph image inspect output/image-000.png --graph > graphs/again.json
+  dc-graph image inspect output/personalize-00.png
+  dc-graph image inspect output/personalize-00.png --graph > graphs/again.json
 
 Relative paths in the graph count from the folder in which the graph that made the picture lay.")]
 struct Inspect {

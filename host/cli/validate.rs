@@ -15,7 +15,7 @@ use super::{builtin, streams};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   dc-graph validate graphs/personalize.json
-  dc-graph validate graphs/personalize.json --set steps=20 --format json")]
+  dc-graph validate graphs/personalize.json --set num_inference_steps=20 --format json")]
 pub(crate) struct Args {
     #[command(flatten)]
     graph: GraphArgs,
