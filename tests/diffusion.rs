@@ -149,7 +149,7 @@ fn without_a_subject_it_is_the_plain_model() {
 /// Whether it was just built or comes from a file, a cache gives the same pictures.
 #[test]
 fn caches_are_the_same_every_time() {
-    let other = json!({ "image": from("photo.image"), "width": 40, "height": 72 });
+    let other = json!({ "image": from("photo.image"), "width": 40, "height": 72, "mode": "stretch" });
     for (model, options) in [
         (MODELS[0], json!({})),
         (MODELS[1], json!({ "dtype": "f32", "seed": 3 })),

@@ -207,11 +207,19 @@ fn inputs_that_need_each_other() {
         "cache",
         &["`latents`: `images` and `latents` are both connected"],
     );
-    fails(
-        Graph::new(MODELS[0]).set("prompt", "token_ids", json!([49406, 49407])).sampler("new", "Sample", json!({})),
-        "prompt",
-        &["`negative_token_ids`: 77 token ids, but the prompt has 2"],
-    );
+    let ids = |port: &str, ids: serde_json::Value| {
+        Graph::new(MODELS[0]).set("prompt", port, ids).sampler("new", "Sample", json!({}))
+    };
+    let mut unknown = vec![0; 77];
+    unknown[3] = 49408;
+    for port in ["token_ids", "negative_token_ids"] {
+        let told = format!("`{port}`: ");
+        fails(ids(port, json!(unknown)), "prompt", &[&told, "token 49408 is not in", "vocabulary of 49408"]);
+        fails(ids(port, json!([])), "prompt", &[&told, "1 to 77 token ids are needed, found 0"]);
+        fails(ids(port, json!([-1])), "prompt", &[&told, "-1 is no token id"]);
+    }
+    let short = ids("token_ids", json!([49406, 49407]));
+    fails(short, "prompt", &["`negative_token_ids`: 77 token ids, but the prompt has 2"]);
 }
 
 #[test]

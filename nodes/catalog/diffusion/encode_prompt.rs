@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dc_diffusion::text::TOKENS;
 use dc_graph_node_api::{InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 
-use super::values::{CONDITIONING, Conditioning, MODEL, Model, node_error};
+use super::values::{CONDITIONING, Conditioning, MODEL, Model, input_error};
 use crate::function::function_node;
 
 pub(crate) fn node() -> Arc<dyn Node> {
@@ -45,8 +45,8 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
         let (a, b) = (cond.len(), uncond.len());
         return Err(NodeError::input("negative_token_ids", format!("{b} token ids, but the prompt has {a}")));
     }
-    let cond = encoder.forward(&[cond]).map_err(node_error)?;
-    let uncond = encoder.forward(&[uncond]).map_err(node_error)?;
+    let cond = encoder.forward(&[cond]).map_err(input_error("token_ids"))?;
+    let uncond = encoder.forward(&[uncond]).map_err(input_error("negative_token_ids"))?;
     let conditioning = Conditioning { cond, uncond, model: model.0.digest.clone(), prompt: prompt.into() };
     Ok(Outputs::one("conditioning", Value::native(conditioning)).with("num_tokens", num_tokens as i64))
 }
