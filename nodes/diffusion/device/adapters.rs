@@ -42,8 +42,7 @@ pub(super) fn adapters(interface: Interface) -> Vec<Adapter> {
     let candidates = match interface {
         Interface::Vulkan => vec![Backend::Vulkan],
         Interface::Metal => vec![Backend::Metal],
-        // Not OpenGL: the runtime was seen to panic on it when busy, and looking for it makes Wayland's library complain on
-        // standard error of every machine without a screen.
+        // Not OpenGL: the runtime was seen to panic on it when busy.
         Interface::Wgpu | Interface::Cuda => {
             AutoGraphicsApi::chain().into_iter().filter(|backend| *backend != Backend::Gl).collect()
         }
