@@ -172,7 +172,7 @@ fn overrides_are_judged() {
 fn paths_count_from_document_or_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().join("graphs");
-    let there = folder.path().join("work");
+    let there = folder.path().join("elsewhere");
     for dir in [&here, &there] {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("a.txt"), "a").unwrap();
@@ -193,7 +193,7 @@ fn paths_count_from_document_or_command_line() {
     // A path from the command line is kept as it is found from the document.
     let path = text.replace(r#""type": "text""#, r#""type": "path""#);
     let (graph, _) = good(&path, &settings);
-    assert_eq!(graph.document["inputs"]["file"]["default"], json!("../work/a.txt"));
+    assert_eq!(graph.document["inputs"]["file"]["default"], json!("../elsewhere/a.txt"));
 }
 
 #[test]

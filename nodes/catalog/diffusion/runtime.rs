@@ -29,7 +29,7 @@ impl Runtime {
         resolved.as_ref().map_err(|message| NodeError::failed(message.clone()))
     }
 
-    /// What results depend on besides their inputs.
+    /// What results depend on besides their inputs. Empty when there is no such device: loading the model tells why.
     pub(crate) fn class(&self) -> String {
         self.get().map(|r| r.class.clone()).unwrap_or_default()
     }
