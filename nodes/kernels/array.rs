@@ -1,0 +1,93 @@
+//! Tensors as slices, and slices as tensors.
+
+use burn::tensor::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+/// The tensor with its values side by side in row-major order: itself where they are already.
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+/// The values of a [`contiguous`] tensor.
+///
+/// # Panics
+/// When it is not contiguous, or not of float32.
+pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("a contiguous tensor of float32")
+}
+
+/// `len` values that `fill` writes. They hold anything before: `fill` must write all of them and read none.
+///
+/// Clearing them first would cost as much as many of the kernels do.
+pub(crate) fn filled<R>(len: usize, fill: impl FnOnce(&mut [f32]) -> R) -> (Vec<f32>, R) {
+    let mut values = Vec::<std::mem::MaybeUninit<f32>>::with_capacity(len);
+    // SAFETY: `MaybeUninit` needs no initialization. A slice of `f32` over it is only written to before it is read (the
+    // duty of every `fill` in this private module's few callers), and any bit pattern is a `f32`.
+    unsafe {
+        values.set_len(len);
+        let result = fill(std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len));
+        let mut values = std::mem::ManuallyDrop::new(values);
+        (Vec::from_raw_parts(values.as_mut_ptr().cast(), len, values.capacity()), result)
+    }
+}
+
+/// Values in row-major order as a tensor.
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+}
+
+/// Values in another order as a tensor.
+pub(crate) fn strided(values: Vec<f32>, layout: Layout) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+}
+
+/// Values that one thread converts at once.
+const CHUNK: usize = 1 << 15;
+
+/// The tensor in float32: itself where it is already.
+pub(crate) fn widened(tensor: FlexTensor) -> FlexTensor {
+    fn wide<T: Sync>(tensor: &FlexTensor, storage: &[T], convert: impl Fn(&[T], &mut [f32]) + Sync) -> FlexTensor {
+        let (values, ()) = filled(storage.len(), |values| {
+            values.par_chunks_mut(CHUNK).zip(storage.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+        });
+        strided(values, tensor.layout().clone())
+    }
+    if tensor.dtype() == DType::F32 {
+        return tensor;
+    }
+    // Strides are kept where they reach the whole storage, and a part of it is not paid for as a whole.
+    let whole = tensor.bytes().len() == tensor.layout().num_elements() * 2;
+    let tensor = if whole { tensor } else { tensor.to_contiguous() };
+    match tensor.dtype() {
+        DType::F16 => wide(&tensor, tensor.storage::<f16>(), |from, to| from.convert_to_f32_slice(to)),
+        DType::BF16 => wide(&tensor, tensor.storage::<bf16>(), |from, to| from.convert_to_f32_slice(to)),
+        other => panic!("a kernel for float32 and half precision got {other:?}"),
+    }
+}
+
+/// A whole tensor of float32 in a number type, rounded to the nearest.
+pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
+    fn narrow<T>(from: &[f32], zero: T, convert: impl Fn(&[f32], &mut [T]) + Sync) -> Bytes
+    where
+        T: burn::tensor::Element + bytemuck::Pod + Send + Sync,
+    {
+        let mut values = vec![zero; from.len()];
+        values.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+        Bytes::from_elems(values)
+    }
+    let storage = tensor.storage::<f32>();
+    let bytes = match dtype {
+        DType::F16 => narrow(storage, f16::ZERO, |from, to| to.convert_from_f32_slice(from)),
+        DType::BF16 => narrow(storage, bf16::ZERO, |from, to| to.convert_from_f32_slice(from)),
+        _ => return tensor,
+    };
+    FlexTensor::new(bytes, tensor.layout().clone(), dtype)
+}
+
+/// The shape as a list.
+pub(crate) fn dims(tensor: &FlexTensor) -> Vec<usize> {
+    tensor.layout().shape().iter().copied().collect()
+}

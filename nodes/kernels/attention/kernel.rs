@@ -1,0 +1,209 @@
+//! Attention as an operation.
+
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Tensor, module};
+use burn_flex::{FlexTensor, Layout};
+use rayon::prelude::*;
+
+use super::heads::Heads;
+use super::{backward, forward};
+use crate::array::{filled, strided};
+use crate::operation::{Operation, apply, on_cpu};
+use crate::simd::Level;
+
+/// `softmax(Q K^T / sqrt(head_dim)) V`. With `causal`, a query sees the keys up to its own place only.
+///
+/// # Shapes
+/// - query, output: `[batch, heads, tokens, head_dim]`
+/// - key, value: `[batch, heads, context_tokens, head_dim]`
+pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, causal: bool) -> Tensor<4> {
+    let ([batch, heads, tokens, d], [_, _, context, _]) = (query.dims(), key.dims());
+    let fits = key.dims() == [batch, heads, context, d] && value.dims() == key.dims() && (!causal || tokens == context);
+    let alike = query.dtype() == key.dtype() && query.dtype() == value.dtype();
+    if fits && alike && context > 0 && d > 0 && on_cpu(&query) && on_cpu(&key) && on_cpu(&value) {
+        let kernel = Kernel { level: Level::best(), causal };
+        let inputs = [query.into_dispatch(), key.into_dispatch(), value.into_dispatch()];
+        return Tensor::from_dispatch(apply(kernel, inputs));
+    }
+    module::attention(query, key, value, None, None, AttentionModuleOptions { is_causal: causal, ..Default::default() })
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    level: Level,
+    causal: bool,
+}
+
+/// Inputs, output, and the binary logarithm of each query's sum of exponentials, `[batch, tokens, heads]`.
+#[derive(Clone, Debug)]
+struct Saved {
+    inputs: [Heads; 3],
+    output: FlexTensor,
+    log_sums: Vec<f32>,
+}
+
+/// Queries that a thread takes at once.
+fn queries_at_once(query: &Heads) -> usize {
+    if query.batch * query.tokens.div_ceil(64) < 4 { 32 } else { 64 }
+}
+
+/// Values `[batch, tokens, heads, head_dim]` as `[batch, heads, tokens, head_dim]`: the order in which the heads are laid
+/// side by side again without copying.
+fn by_heads(values: Vec<f32>, like: &Heads) -> FlexTensor {
+    let (heads, tokens, d) = (like.heads as isize, like.tokens as isize, like.head_dim as isize);
+    let shape = [like.batch, like.heads, like.tokens, like.head_dim];
+    strided(values, Layout::new(shape.into(), vec![tokens * heads * d, d, heads * d, 1], 0))
+}
+
+impl Operation<3> for Kernel {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Saved) {
+        let inputs = inputs.map(Heads::new);
+        let [query, key, value] = &inputs;
+        let (heads, d) = (query.heads, query.head_dim);
+        let mut log_sums = vec![0.0; query.batch * query.tokens * heads];
+        let (output, ()) = filled(query.batch * query.tokens * heads * d, |output| {
+            if output.is_empty() {
+                return;
+            }
+            let packed = forward::pack(self.level, key, value);
+            let rows = queries_at_once(query);
+            // Chunks of one batch row each: the last one of a row may be shorter.
+            let output = output.par_chunks_mut(query.tokens * heads * d);
+            let log_sums = log_sums.par_chunks_mut(query.tokens * heads);
+            output.zip(log_sums).enumerate().for_each(|(batch, (output, log_sums))| {
+                let chunks = output.par_chunks_mut(rows * heads * d).zip(log_sums.par_chunks_mut(rows * heads));
+                chunks.enumerate().for_each(|(i, (output, log_sums))| {
+                    let first = i * rows;
+                    let causal = self.causal;
+                    self.level.run(forward::Chunk { query, packed: &packed, batch, first, causal, output, log_sums });
+                });
+            });
+        });
+        let output = by_heads(output, query);
+        (output.clone(), Saved { inputs, output, log_sums })
+    }
+
+    fn backward(&self, saved: Saved, grad: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let Saved { inputs, output, log_sums } = saved;
+        let (output, grad) = (Heads::new(output), Heads::new(grad));
+        let [query, key, value] = &inputs;
+        let heads = query.heads;
+        let gradients: Vec<_> = (0..query.batch * heads)
+            .into_par_iter()
+            .map(|i| {
+                let (batch, head) = (i / heads, i % heads);
+                let log_sums = &log_sums[batch * query.tokens * heads + head..];
+                self.level.run(backward::Head {
+                    query: query.head(batch, head),
+                    key: key.head(batch, head),
+                    value: value.head(batch, head),
+                    output: output.head(batch, head),
+                    grad: grad.head(batch, head),
+                    log_sums: log_sums.iter().copied().step_by(heads).take(query.tokens).collect(),
+                    tokens: query.tokens,
+                    context: key.tokens,
+                    d: query.head_dim,
+                    causal: self.causal,
+                    wanted: [wanted[0], wanted[1] || wanted[2]],
+                })
+            })
+            .collect();
+        std::array::from_fn(|which| {
+            let like = &inputs[which];
+            let (tokens, d) = (like.tokens, like.head_dim);
+            let (values, ()) = filled(like.batch * tokens * heads * d, |values| {
+                if values.is_empty() {
+                    return;
+                }
+                values.par_chunks_exact_mut(heads * d).with_min_len(64).enumerate().for_each(|(i, row)| {
+                    for (head, row) in row.chunks_exact_mut(d).enumerate() {
+                        let own = &gradients[i / tokens * heads + head];
+                        row.copy_from_slice(&own.gradients[which][i % tokens * own.width..][..d]);
+                    }
+                });
+            });
+            wanted[which].then(|| by_heads(values, like))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check, random, run};
+
+    /// `[batch, heads, tokens, head_dim]`, tokens of the context, causal.
+    const CASES: &[([usize; 4], usize, bool)] = &[
+        ([1, 1, 1, 1], 1, false),
+        ([2, 3, 16, 8], 16, false),
+        ([1, 2, 70, 40], 77, false),
+        ([2, 2, 77, 64], 77, true),
+        ([1, 1, 200, 80], 200, true),
+        ([1, 2, 130, 160], 401, false),
+        ([3, 1, 9, 13], 5, false),
+        ([1, 1, 65, 512], 300, false),
+        ([0, 2, 4, 8], 4, false),
+    ];
+
+    #[test]
+    fn heads_attend_as_by_the_plain_operators() {
+        for level in Level::available() {
+            for &([batch, heads, tokens, d], context, causal) in CASES {
+                // The layout in which models come to it: heads side by side in a token.
+                let split = |x: Tensor<1>, tokens| x.reshape([batch, tokens, heads, d]).swap_dims(1, 2);
+                let inputs = [("q", tokens), ("k", context), ("v", context)];
+                let inputs = inputs.map(|(name, tokens)| random(name, batch * heads * tokens * d, 2.0));
+                let ours = |[q, k, v]: [Tensor<1>; 3]| {
+                    let inputs = [split(q, tokens), split(k, context), split(v, context)];
+                    run::<_, 3, 4>(Kernel { level, causal }, inputs.map(Tensor::into_dispatch))
+                };
+                let what = format!("{batch} x {heads} x {tokens} x {d} to {context}, causal {causal}, {level:?}");
+                check(&what, inputs, 1e-5, ours, |[q, k, v]| {
+                    let scores = split(q, tokens).matmul(split(k, context).swap_dims(2, 3)) / (d as f64).sqrt();
+                    let scores = if causal {
+                        let hidden = Tensor::<2>::ones([tokens, context], &scores.device()).triu(1) * -1e9;
+                        scores + hidden.reshape([1, 1, tokens, context])
+                    } else {
+                        scores
+                    };
+                    let weights = burn::tensor::activation::softmax(scores, 3);
+                    weights.matmul(split(v, context)).flatten(0, 3)
+                });
+            }
+        }
+    }
+
+    /// In half precision, values are rounded on the way in and out only; heads in a strided view.
+    #[test]
+    fn half_precision_is_storage() {
+        let device = burn::tensor::Device::flex();
+        let heads = |name| {
+            let x = Tensor::<1>::from_floats(random(name, 2 * 70 * 3 * 8, 2.0).as_slice(), &device);
+            x.reshape([2, 70, 3, 8]).swap_dims(1, 2)
+        };
+        for dtype in [burn::tensor::DType::F16, burn::tensor::DType::BF16] {
+            let narrow = ["q", "k", "v"].map(|name| heads(name).cast(dtype));
+            let [q, k, v] = narrow.clone().map(|x| x.cast(burn::tensor::DType::F32));
+            let expected = attention(q, k, v, false).cast(dtype);
+            let [q, k, v] = narrow;
+            attention(q.clone(), k.clone(), v.clone(), false).into_data().assert_eq(&expected.into_data(), true);
+            // A part of a tensor.
+            let part = attention(q.narrow(2, 5, 40), k.clone(), v.clone(), false);
+            let whole = attention(heads("q").cast(dtype), k, v, false).narrow(2, 5, 40);
+            part.into_data().assert_approx_eq::<f32>(&whole.into_data(), burn::tensor::Tolerance::absolute(1e-2));
+        }
+    }
+
+    /// Scores far beyond what an exponential holds.
+    #[test]
+    fn large_scores_stay_finite() {
+        let device = burn::tensor::Device::flex();
+        let q = Tensor::<1>::from_floats(random("q", 300 * 16, 60.0).as_slice(), &device).reshape([1, 1, 300, 16]);
+        let options = AttentionModuleOptions::default();
+        let plain = module::attention(q.clone(), q.clone(), q.clone(), None, None, options);
+        let ours = attention(q.clone(), q.clone(), q, false);
+        ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), burn::tensor::Tolerance::absolute(1e-3));
+    }
+}

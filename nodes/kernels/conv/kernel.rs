@@ -1,0 +1,240 @@
+//! The operation on tensors.
+
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::geometry::Geometry;
+use super::input_gradient::input_gradient;
+use super::weight_gradient::weight_gradient;
+use super::windows::{Windows, product};
+use crate::array::{contiguous, dims, filled, tensor, values};
+use crate::operation::{Operation, apply, on_cpu};
+use crate::simd::Level;
+
+/// A convolution, as the layer is configured; those in groups, with dilation or [`PaddingConfig2d::Same`] take Burn's operators everywhere.
+///
+/// # Shapes
+/// - x: `[batch, in_channels, in_height, in_width]`
+/// - output: `[batch, out_channels, out_height, out_width]`
+///
+/// # Panics
+/// When `x` has another number of channels than the layer, or is smaller than its kernel.
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [out_channels, in_channels, ..] = conv.weight.dims();
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => Some([0; 4]),
+        PaddingConfig2d::Explicit(top, left, bottom, right) => Some([top, left, bottom, right]),
+        PaddingConfig2d::Same => None,
+    };
+    let Some([top, left, bottom, right]) = padding.filter(|_| conv.groups == 1 && conv.dilation == [1, 1]) else {
+        return conv.forward(x);
+    };
+    if !on_cpu(&x) || !on_cpu(&conv.weight.val()) {
+        return conv.forward(x);
+    }
+    let [batch, channels, height, width] = x.dims();
+    assert_eq!(channels, in_channels, "channels of a convolution's input");
+    let output = |axis: usize, padded: usize| {
+        let (kernel, stride) = (conv.kernel_size[axis], conv.stride[axis]);
+        assert!(padded >= kernel, "a convolution of {kernel} over {padded} values");
+        (padded - kernel) / stride + 1
+    };
+    let geometry = Geometry {
+        batch,
+        in_channels,
+        out_channels,
+        input: [height, width],
+        output: [output(0, height + top + bottom), output(1, width + left + right)],
+        kernel: conv.kernel_size,
+        stride: conv.stride,
+        padding: [top, left],
+    };
+    let kernel = Kernel { level: Level::best(), geometry };
+    let (x, weight) = (x.into_dispatch(), conv.weight.val().into_dispatch());
+    Tensor::from_dispatch(match &conv.bias {
+        Some(bias) => apply(kernel, [x, weight, bias.val().into_dispatch()]),
+        None => apply(kernel, [x, weight]),
+    })
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    level: Level,
+    geometry: Geometry,
+}
+
+/// Of the input, the weights and, where there is one, the bias.
+impl<const N: usize> Operation<N> for Kernel {
+    /// The input and the weights.
+    type Saved = [FlexTensor; 2];
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved) {
+        let mut inputs = inputs.into_iter().map(contiguous);
+        let mut next = || inputs.next();
+        let (Some(x), Some(weight), bias) = (next(), next(), next()) else {
+            unreachable!("a convolution has two or three inputs");
+        };
+        let geometry = &self.geometry;
+        let windows = Windows {
+            images: values(&x),
+            batch: geometry.batch,
+            channels: geometry.in_channels,
+            size: geometry.input,
+            grid: geometry.output,
+            stride: geometry.stride,
+            taps: geometry.places().collect(),
+        };
+        let shape = [geometry.batch, geometry.out_channels, geometry.output[0], geometry.output[1]];
+        let (y, ()) = filled(shape.iter().product(), |y| {
+            product(self.level, &windows, values(&weight), bias.as_ref().map(values), y);
+        });
+        (tensor(y, shape), [x, weight])
+    }
+
+    fn backward(&self, [x, weight]: Self::Saved, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
+        let geometry = &self.geometry;
+        let grad = contiguous(grad);
+        let dy = values(&grad);
+        let filled = |len, fill: &dyn Fn(&mut [f32])| filled(len, |values| fill(values)).0;
+        std::array::from_fn(|input| {
+            if !wanted[input] {
+                return None;
+            }
+            Some(match input {
+                0 => {
+                    let dx = filled(x.layout().num_elements(), &|dx| {
+                        input_gradient(self.level, geometry, values(&weight), dy, dx);
+                    });
+                    tensor(dx, dims(&x))
+                }
+                1 => {
+                    let dw = filled(weight.layout().num_elements(), &|dw| {
+                        weight_gradient(self.level, geometry, values(&x), dy, dw);
+                    });
+                    tensor(dw, dims(&weight))
+                }
+                _ => tensor(bias_gradient(geometry, dy), [geometry.out_channels]),
+            })
+        })
+    }
+}
+
+/// The sums over all positions of each channel.
+fn bias_gradient(geometry: &Geometry, dy: &[f32]) -> Vec<f32> {
+    let size = geometry.out_size();
+    let of_channel = |channel: usize| {
+        let images = (0..geometry.batch).map(|image| {
+            let dy = &dy[(image * geometry.out_channels + channel) * size..][..size];
+            // Sixteen sums side by side, which also keeps them small and so exact.
+            let mut sums = [0.0; 16];
+            for dy in dy.chunks(16) {
+                for (sum, dy) in sums.iter_mut().zip(dy) {
+                    *sum += dy;
+                }
+            }
+            sums.iter().sum::<f32>()
+        });
+        images.sum()
+    };
+    (0..geometry.out_channels).into_par_iter().map(of_channel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module;
+    use burn::tensor::ops::ConvOptions;
+
+    use super::*;
+    use crate::testing::{check, random, run};
+
+    struct Case {
+        /// Batch, input and output channels.
+        sizes: [usize; 3],
+        input: [usize; 2],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        /// Above, below; left, right.
+        padding: [(usize, usize); 2],
+    }
+
+    const fn square(sizes: [usize; 3], input: usize, kernel: usize, stride: usize, padding: usize) -> Case {
+        Case { sizes, input: [input; 2], kernel: [kernel; 2], stride: [stride; 2], padding: [(padding, padding); 2] }
+    }
+
+    const CASES: &[Case] = &[
+        square([1, 1, 1], 1, 1, 1, 0),
+        square([2, 3, 5], 8, 3, 1, 1),
+        square([3, 33, 40], 4, 3, 1, 1),
+        square([2, 16, 8], 16, 1, 1, 0),
+        square([5, 4, 32], 2, 3, 1, 1),
+        square([2, 6, 9], 9, 3, 2, 1),
+        square([2, 5, 4], 8, 3, 2, 1),
+        square([1, 4, 3], 12, 3, 1, 0),
+        square([1, 3, 7], 7, 1, 2, 0),
+        square([0, 3, 7], 5, 3, 1, 1),
+        square([1, 2, 2], 70, 3, 1, 1),
+        // The downsampler of the autoencoder pads below and to the right only.
+        Case { sizes: [2, 8, 8], input: [8, 10], kernel: [3, 3], stride: [2, 2], padding: [(0, 1), (0, 1)] },
+        Case { sizes: [1, 2, 35], input: [9, 5], kernel: [2, 5], stride: [3, 1], padding: [(2, 0), (1, 4)] },
+        Case { sizes: [1, 70, 400], input: [5, 7], kernel: [3, 3], stride: [1, 1], padding: [(1, 1), (1, 1)] },
+    ];
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_plain_operator() {
+        for level in Level::available() {
+            for case in CASES {
+                let ([batch, inputs, outputs], [height, width], kernel) = (case.sizes, case.input, case.kernel);
+                let output = |axis: usize| {
+                    let (before, after) = case.padding[axis];
+                    (case.input[axis] + before + after - kernel[axis]) / case.stride[axis] + 1
+                };
+                let geometry = Geometry {
+                    batch,
+                    in_channels: inputs,
+                    out_channels: outputs,
+                    input: case.input,
+                    output: [output(0), output(1)],
+                    kernel,
+                    stride: case.stride,
+                    padding: case.padding.map(|(before, _)| before),
+                };
+                let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
+                    let x = x.reshape([batch, inputs, height, width]);
+                    (x, weight.reshape([outputs, inputs, kernel[0], kernel[1]]), bias)
+                };
+                let ours = |tensors| {
+                    let (x, weight, bias) = shaped(tensors);
+                    let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+                    run::<_, 3, 4>(Kernel { level, geometry }, tensors)
+                };
+                let plain = |tensors| {
+                    let (x, weight, bias) = shaped(tensors);
+                    if batch == 0 {
+                        return x.reshape([0]);
+                    }
+                    // Burn's own operator pads alike on both sides only, so zeros are put around the input.
+                    let (before, after) = (case.padding.map(|(b, _)| b), case.padding.map(|(_, a)| a));
+                    let x = Tensor::cat(vec![zeros(&x, 2, before[0]), x.clone(), zeros(&x, 2, after[0])], 2);
+                    let x = Tensor::cat(vec![zeros(&x, 3, before[1]), x.clone(), zeros(&x, 3, after[1])], 3);
+                    let options = ConvOptions::new(case.stride, [0, 0], [1, 1], 1);
+                    module::conv2d(x, weight, Some(bias), options).flatten(0, 3)
+                };
+                let tensors = [
+                    random("x", batch * inputs * height * width, 1.0),
+                    random("weight", outputs * inputs * kernel[0] * kernel[1], 1.0),
+                    random("bias", outputs, 1.0),
+                ];
+                check(&format!("{geometry:?}, {level:?}"), tensors, 1e-5, ours, plain);
+            }
+        }
+    }
+
+    fn zeros(x: &Tensor<4>, axis: usize, len: usize) -> Tensor<4> {
+        let mut shape = x.dims();
+        shape[axis] = len;
+        Tensor::zeros(shape, &x.device())
+    }
+}

@@ -1,0 +1,226 @@
+//! The product of weights with the windows of images.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::gemm::{COLUMNS, Operand, ROWS, add_tile, add_tile_at};
+use crate::simd::Level;
+
+/// Steps over the depth at once: the packed columns (32 values a step) and eight rows of weights stay in the first cache.
+const DEPTH: usize = 192;
+/// Rows of weights at once: with [`DEPTH`] of each they stay in the second cache.
+const HEIGHT: usize = 384;
+/// Tiles beside each other at once, which share the rows of weights.
+const TILES: usize = 8;
+/// Columns that are looked up together: half a tile, so that two images of 4 x 4 fill one.
+const HALF: usize = COLUMNS / 2;
+
+/// Windows of images: each position `(y, x)` of a grid sees, of every channel, the values at
+/// `(y * stride + tap, x * stride + tap)`, which are zero outside.
+pub(super) struct Windows<'a> {
+    /// `[batch, channels, size]`
+    pub(super) images: &'a [f32],
+    pub(super) batch: usize,
+    pub(super) channels: usize,
+    /// Height and width of the images.
+    pub(super) size: [usize; 2],
+    /// Height and width of the grid.
+    pub(super) grid: [usize; 2],
+    pub(super) stride: [usize; 2],
+    /// Where a window looks, from its position.
+    pub(super) taps: Vec<[isize; 2]>,
+}
+
+/// Weights `[rows, channels * taps]` times the windows, and a bias for each row.
+///
+/// # Shapes
+/// - weights: `[rows, channels, taps]`
+/// - bias: `[rows]`
+/// - y: `[batch, rows, grid]`, overwritten
+pub(super) fn product(level: Level, windows: &Windows, weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let positions = windows.grid[0] * windows.grid[1];
+    let columns = windows.batch * positions;
+    if y.is_empty() {
+        return;
+    }
+    let rows = y.len() / columns;
+    assert_eq!(y.len(), rows * columns, "an output of {} values for {columns} windows", y.len());
+    assert_eq!(weights.len(), rows * windows.channels * windows.taps.len(), "weights of {rows} rows");
+    assert_eq!(windows.images.len(), windows.batch * windows.channels * windows.size[0] * windows.size[1], "images");
+    let work = Work { level, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
+    let bands = rows.div_ceil(HEIGHT);
+    let band = rows.div_ceil(bands).next_multiple_of(ROWS);
+    let tiles = columns.div_ceil(COLUMNS);
+    // Some tasks a thread, so that no one waits long for the last; what is added up does not depend on it.
+    let at_once = (tiles * bands / (4 * rayon::current_num_threads())).clamp(1, TILES);
+    let stretches = tiles.div_ceil(at_once);
+    (0..stretches * bands).into_par_iter().for_each(|task| {
+        let (stretch, top) = (task / bands, task % bands * band);
+        let tiles = stretch * at_once..tiles.min((stretch + 1) * at_once);
+        work.run(tiles, top..rows.min(top + band));
+    });
+}
+
+/// The output, of which each task writes its own tiles.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+// SAFETY: tasks write to disjoint rows and columns, and no one reads before all are done.
+unsafe impl Sync for Shared {}
+
+struct Work<'a> {
+    level: Level,
+    windows: &'a Windows<'a>,
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    rows: usize,
+    positions: usize,
+    columns: usize,
+    y: Shared,
+}
+
+impl Work<'_> {
+    /// Some tiles of some rows.
+    fn run(&self, tiles: Range<usize>, rows: Range<usize>) {
+        let taps = self.windows.taps.len();
+        let channels = self.windows.channels;
+        let size = self.windows.size[0] * self.windows.size[1];
+        // Whole channels, as equal as they come.
+        let steps = (channels * taps).div_ceil(DEPTH).clamp(1, channels.max(1));
+        let at_once = channels.div_ceil(steps).max(1);
+        let lookups: Vec<Vec<Lookup>> = tiles.clone().map(|tile| self.lookups(tile * COLUMNS)).collect();
+        let mut packed = vec![0.0; at_once * taps * COLUMNS];
+        for first in (0..channels.max(1)).step_by(at_once) {
+            let last = channels.min(first + at_once);
+            let depth = (last - first) * taps;
+            for (tile, lookups) in tiles.clone().zip(&lookups) {
+                let images = self.windows.images;
+                self.level.run(Pack { images, size, lookups, channels: first..last, packed: &mut packed });
+                for row in rows.clone().step_by(ROWS) {
+                    let offsets = std::array::from_fn(|i| (row + i).min(rows.end - 1) * channels * taps + first * taps);
+                    let a = Operand { data: self.weights, rows: offsets, starts: &[0], run: depth, step: 1 };
+                    self.tile(&a, &packed, row..rows.end.min(row + ROWS), tile * COLUMNS, first == 0);
+                }
+            }
+        }
+    }
+
+    /// Adds a tile to the output, or, the `first` time, to the bias.
+    fn tile(&self, a: &Operand, packed: &[f32], rows: Range<usize>, column: usize, first: bool) {
+        let bias = |row: usize| self.bias.map_or(0.0, |bias| bias[row]);
+        let whole = column % self.positions + COLUMNS <= self.positions && rows.len() == ROWS;
+        // SAFETY: `place` is in the output for each row below `self.rows` and column below `self.columns`, and the task
+        // has these rows and columns for itself. A whole tile lies in one image, where rows are `positions` apart.
+        unsafe {
+            let place = |row: usize, column: usize| {
+                let (image, position) = (column / self.positions, column % self.positions);
+                self.y.0.add((image * self.rows + row) * self.positions + position)
+            };
+            if whole {
+                let to = place(rows.start, column);
+                if first {
+                    for row in 0..ROWS {
+                        let start = bias(rows.start + row);
+                        to.add(row * self.positions).cast::<[f32; COLUMNS]>().write([start; COLUMNS]);
+                    }
+                }
+                add_tile_at(self.level, a, packed, to, self.positions);
+            } else {
+                let mut tile = [0.0; ROWS * COLUMNS];
+                add_tile(self.level, a, packed, &mut tile, COLUMNS);
+                for (row, values) in rows.zip(tile.chunks_exact(COLUMNS)) {
+                    for (column, value) in (column..self.columns).zip(values) {
+                        let to = place(row, column);
+                        to.write(if first { bias(row) } else { to.read() } + value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the windows of a tile look: for each tap, its two halves.
+    fn lookups(&self, column: usize) -> Vec<Lookup> {
+        let Windows { size, grid, stride, channels, .. } = *self.windows;
+        let image = channels * size[0] * size[1];
+        let corners: [Option<[isize; 3]>; COLUMNS] = std::array::from_fn(|j| {
+            let at = Some(column + j).filter(|&at| at < self.columns)?;
+            let position = at % self.positions;
+            let (y, x) = (position / grid[1] * stride[0], position % grid[1] * stride[1]);
+            Some([(at / self.positions * image) as isize, y as isize, x as isize])
+        });
+        let halves = |tap: &[isize; 2]| {
+            let tap = *tap;
+            [0, HALF].map(|half| Lookup::new(&corners[half..half + HALF], size.map(|size| size as isize), tap))
+        };
+        self.windows.taps.iter().flat_map(halves).collect()
+    }
+}
+
+/// Some channels of the windows of a tile, as the right operand of a product. Not written with vectors, but compiled for
+/// those of the processor.
+struct Pack<'a> {
+    images: &'a [f32],
+    /// Positions of a channel.
+    size: usize,
+    lookups: &'a [Lookup],
+    channels: Range<usize>,
+    packed: &'a mut [f32],
+}
+
+impl WithSimd for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { images, size, lookups, channels, packed } = self;
+        let mut packed = packed.as_chunks_mut::<HALF>().0.iter_mut();
+        for channel in channels {
+            for (lookup, packed) in lookups.iter().zip(&mut packed) {
+                lookup.read(images, channel * size, packed);
+            }
+        }
+    }
+}
+
+/// Where half a tile of windows find one of their taps, in the first channel.
+struct Lookup {
+    /// All bits where there is a value, none where there is a zero.
+    masks: [u32; HALF],
+    /// Meaningless where there is a zero.
+    places: [isize; HALF],
+    /// All values lie side by side.
+    aligned: bool,
+}
+
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl Lookup {
+    /// For windows at `(image, y, x)`.
+    fn new(corners: &[Option<[isize; 3]>], [height, width]: [isize; 2], tap: [isize; 2]) -> Self {
+        let mut found = Self { masks: [0; HALF], places: [0; HALF], aligned: true };
+        for (j, corner) in corners.iter().enumerate() {
+            let Some([image, y, x]) = *corner else { continue };
+            let (y, x) = (y + tap[0], x + tap[1]);
+            found.places[j] = image + y * width + x;
+            if (0..height).contains(&y) && (0..width).contains(&x) {
+                found.masks[j] = u32::MAX;
+                found.aligned &= found.places[j] == found.places[0] + j as isize;
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn read(&self, images: &[f32], channel: usize, packed: &mut [f32; HALF]) {
+        if self.aligned
+            && let Ok(start) = usize::try_from(self.places[0] + channel as isize)
+            && let Some(values) = images.get(start..).and_then(|values| values.first_chunk::<HALF>())
+        {
+            *packed = std::array::from_fn(|j| f32::from_bits(values[j].to_bits() & self.masks[j]));
+            return;
+        }
+        for ((packed, &place), &mask) in packed.iter_mut().zip(&self.places).zip(&self.masks) {
+            *packed = if mask == 0 { 0.0 } else { images[(place + channel as isize) as usize] };
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Linear layers.
+
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+use super::product::{Matrix, product};
+use crate::array::{contiguous, dims, filled, tensor};
+use crate::operation::{Operation, apply, on_cpu};
+use crate::simd::Level;
+
+/// A linear layer.
+///
+/// # Shapes
+/// - x: `[.., d_input]`
+/// - output: `[.., d_output]`
+///
+/// # Panics
+/// When the rows of `x` are not those of the layer.
+pub fn linear<const D: usize>(linear: &Linear, x: Tensor<D>) -> Tensor<D> {
+    let weight = linear.weight.val();
+    if !on_cpu(&x) || !on_cpu(&weight) {
+        return linear.forward(x);
+    }
+    assert_eq!(x.dims()[D - 1], weight.dims()[0], "the width of a linear layer's input");
+    let kernel = Kernel { level: Level::best() };
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match &linear.bias {
+        Some(bias) => apply(kernel, [x, weight, bias.val().into_dispatch()]),
+        None => apply(kernel, [x, weight]),
+    })
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    level: Level,
+}
+
+/// The weights `[d_input, d_output]`, which may be stored either way.
+fn matrix(weight: &FlexTensor) -> Matrix<'_> {
+    let [row, column] = [0, 1].map(|axis| weight.layout().strides()[axis].unsigned_abs());
+    Matrix { values: &weight.storage::<f32>()[weight.layout().start_offset()..], row, column }
+}
+
+fn rows(values: &[f32], width: usize) -> Matrix<'_> {
+    Matrix { values, row: width, column: 1 }
+}
+
+/// Of the input, the weights and, where there is one, the bias.
+impl<const N: usize> Operation<N> for Kernel {
+    /// The input and the weights.
+    type Saved = [FlexTensor; 2];
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved) {
+        let mut inputs = inputs.into_iter();
+        let (Some(x), Some(weight), bias) = (inputs.next(), inputs.next(), inputs.next().map(contiguous)) else {
+            unreachable!("a linear layer has two or three inputs");
+        };
+        let (x, weight) = (contiguous(x), plain(weight));
+        let [d_input, d_output] = sizes(&weight);
+        let mut shape = dims(&x);
+        let count = shape.iter().rev().skip(1).product();
+        if let Some(width) = shape.last_mut() {
+            *width = d_output;
+        }
+        let bias = bias.as_ref().map(crate::array::values);
+        let (y, ()) = filled(count * d_output, |y| {
+            let x = rows(crate::array::values(&x), d_input);
+            product(self.level, x, matrix(&weight), bias, y, [count, d_input, d_output]);
+        });
+        (tensor(y, shape), [x, weight])
+    }
+
+    fn backward(&self, [x, weight]: Self::Saved, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
+        let [d_input, d_output] = sizes(&weight);
+        let grad = contiguous(grad);
+        let dy = rows(crate::array::values(&grad), d_output);
+        let count = dims(&grad).iter().rev().skip(1).product();
+        std::array::from_fn(|input| {
+            if !wanted[input] {
+                return None;
+            }
+            Some(match input {
+                0 => {
+                    let turned = matrix(&weight).transposed();
+                    let (dx, ()) = filled(count * d_input, |dx| {
+                        product(self.level, dy, turned, None, dx, [count, d_output, d_input]);
+                    });
+                    tensor(dx, dims(&x))
+                }
+                1 => {
+                    let x = rows(crate::array::values(&x), d_input).transposed();
+                    let (dw, ()) = filled(d_input * d_output, |dw| {
+                        product(self.level, x, dy, None, dw, [d_input, count, d_output]);
+                    });
+                    tensor(dw, [d_input, d_output])
+                }
+                _ => {
+                    let mut sums = vec![0.0; d_output];
+                    for dy in dy.values.chunks_exact(d_output.max(1)) {
+                        for (sum, dy) in sums.iter_mut().zip(dy) {
+                            *sum += dy;
+                        }
+                    }
+                    tensor(sums, [d_output])
+                }
+            })
+        })
+    }
+}
+
+fn sizes(weight: &FlexTensor) -> [usize; 2] {
+    [0, 1].map(|axis| weight.layout().shape()[axis])
+}
+
+/// Weights that were flipped, which no model does, are copied.
+fn plain(weight: FlexTensor) -> FlexTensor {
+    if weight.layout().strides().iter().any(|&stride| stride < 0) { weight.to_contiguous() } else { weight }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check, random, run};
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_plain_operators() {
+        for level in Level::available() {
+            for [count, d_input, d_output] in
+                [[1, 1, 1], [2, 5, 40], [77, 64, 33], [300, 200, 70], [9, 400, 320], [600, 16, 8], [0, 4, 4]]
+            {
+                for turned in [false, true] {
+                    let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
+                        let weight: Tensor<2> = match turned {
+                            true => weight.reshape([d_output, d_input]).transpose(),
+                            false => weight.reshape([d_input, d_output]),
+                        };
+                        (x.reshape([count, 1, d_input]), weight, bias)
+                    };
+                    let ours = |tensors| {
+                        let (x, weight, bias) = shaped(tensors);
+                        let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+                        run::<_, 3, 3>(Kernel { level }, tensors)
+                    };
+                    let plain = |tensors| {
+                        let (x, weight, bias) = shaped(tensors);
+                        if count == 0 {
+                            return x.reshape([0]);
+                        }
+                        (x.matmul(weight.unsqueeze()) + bias.reshape([1, 1, d_output])).flatten(0, 2)
+                    };
+                    let tensors = [
+                        random("x", count * d_input, 1.0),
+                        random("weight", d_input * d_output, 1.0),
+                        random("bias", d_output, 1.0),
+                    ];
+                    check(&format!("{count} x {d_input} x {d_output}, {level:?}"), tensors, 1e-5, ours, plain);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Vectors of whatever width the processor has.
+
+mod exp;
+mod level;
+mod map;
+mod reduce;
+mod vector;
+
+pub use level::Level;
+
+pub(crate) use exp::{erf, exp, exp2_of_negative};
+pub(crate) use map::{Map, map};
+pub(crate) use reduce::{dot, max, sum, sum_of_squares};
+pub(crate) use vector::{F32s, lanes};
