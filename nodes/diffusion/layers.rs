@@ -3,9 +3,13 @@
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
+use burn::tensor::Tensor;
 
 use crate::error::Error;
 use crate::weights::Weights;
+
+/// Of every layer norm in these models.
+const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// `weight [d_output, d_input]` and, with `bias`, `bias [d_output]`.
 #[allow(clippy::missing_errors_doc)]
@@ -43,13 +47,24 @@ pub fn group_norm(w: &Weights, groups: usize, channels: usize, epsilon: f64) -> 
     Ok(norm)
 }
 
-/// `weight [d]` and `bias [d]`; epsilon 1e-5, as everywhere in these models.
+/// `weight [d]` and `bias [d]`, for [`normalize`].
 #[allow(clippy::missing_errors_doc)]
 pub fn layer_norm(w: &Weights, d: usize) -> Result<LayerNorm, Error> {
-    let mut norm = LayerNormConfig::new(d).with_epsilon(1e-5).init(w.device());
+    let mut norm = LayerNormConfig::new(d).with_epsilon(LAYER_NORM_EPSILON).init(w.device());
     norm.gamma = Param::from_tensor(w.tensor("weight", [d])?);
     norm.beta = Some(Param::from_tensor(w.tensor("bias", [d])?));
     Ok(norm)
+}
+
+/// A layer norm of [`layer_norm`] on the rows of `x`.
+///
+/// # Shapes
+/// - `x`, output: `[.., d]`
+pub fn normalize<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+    match &norm.beta {
+        Some(beta) => dc_kernels::layer_norm(x, norm.gamma.val(), beta.val(), LAYER_NORM_EPSILON),
+        None => norm.forward(x),
+    }
 }
 
 /// `weight [entries, d]`.

@@ -14,12 +14,15 @@
 //! | [`vae`] | the autoencoder |
 //! | [`unet`] | the denoiser |
 //! | [`dreamcache`] | reference cache, conditioning adapters, guidance |
+//! | [`classifier`] | a small network that says what a picture shows |
+//! | [`training`] | training the small model and adapters |
 //!
 //! # Invariants
 //! - A model is built from its configuration and a [`weights::Weights`] cursor; every tensor is asked for once, by its diffusers name.
 //! - Randomness is always an argument. Progress is a callback. Nothing here prints.
 
 pub mod checkpoint;
+pub mod classifier;
 pub mod device;
 pub mod dreamcache;
 #[cfg(test)]
@@ -33,6 +36,7 @@ pub mod schedulers;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod training;
 pub mod unet;
 pub mod vae;
 pub mod weights;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 
-use crate::checkpoint::{self, Checkpoint, Family};
+use crate::checkpoint::{self, Checkpoint, Family, TokenizerFiles};
 use crate::error::Error;
 use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::text::{ClipTextModel, Tokenizer};
@@ -39,7 +39,7 @@ pub struct BaseModel {
 }
 
 impl BaseModel {
-    /// Loads a diffusers folder, a CompVis file (`.safetensors`, `.ckpt`), or `random:sd15-tiny`, `random:sd21-tiny`.
+    /// Loads a diffusers folder, a CompVis file (`.safetensors`, `.ckpt`), `pocket`, or `random:sd15-tiny`, `random:sd21-tiny`.
     ///
     /// `prediction_type` overrides what the model says of itself; see [`checkpoint::open`].
     ///
@@ -65,9 +65,11 @@ impl BaseModel {
             family: checkpoint.family,
             digest: checkpoint.digest()?,
             tokenizer: match &checkpoint.tokenizer {
-                Some(folder) => Tokenizer::load(folder, padding)?,
-                None => Tokenizer::clip(padding),
-            },
+                TokenizerFiles::Folder(folder) => Tokenizer::load(folder, padding)?,
+                TokenizerFiles::BuiltIn(json) => Tokenizer::from_json(json, padding)?,
+                TokenizerFiles::Clip => Tokenizer::clip(padding),
+            }
+            .with_length(checkpoint.text.config.max_position_embeddings),
             text_encoder: checkpoint.text.load(ClipTextModel::load, device, dtype)?,
             unet: checkpoint.unet.load(UNet::load, device, dtype)?,
             unet_config: checkpoint.unet.config.clone(),

@@ -34,6 +34,27 @@ impl TorchGenerator {
         Self { state, index: N, cached: None }
     }
 
+    /// Where the stream is, as bytes: the 624 words of the state, the place in them, and the kept number, little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let words = self.state.iter().flat_map(|word| word.to_le_bytes());
+        let place = (self.index as u64).to_le_bytes();
+        let kept = self.cached.iter().flat_map(|number| number.to_le_bytes());
+        words.chain(place).chain(kept).collect()
+    }
+
+    /// The inverse of [`Self::to_bytes`]; nothing when these are no such bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (words, rest) = bytes.split_at_checked(4 * N)?;
+        let (place, kept) = rest.split_first_chunk::<8>()?;
+        let mut state = [0; N];
+        for (word, bytes) in state.iter_mut().zip(words.chunks_exact(4)) {
+            *word = u32::from_le_bytes(bytes.try_into().ok()?);
+        }
+        let index = usize::try_from(u64::from_le_bytes(*place)).ok().filter(|index| *index <= N)?;
+        let cached = if kept.is_empty() { None } else { Some(f64::from_le_bytes(kept.try_into().ok()?)) };
+        Some(Self { state, index, cached })
+    }
+
     /// A tensor of normal numbers. They are drawn in f32 and then rounded to `dtype`, so that a seed means the same
     /// picture in every number type.
     pub fn randn<const D: usize>(&mut self, shape: [usize; D], device: &Device, dtype: DType) -> Tensor<D> {
@@ -118,6 +139,18 @@ fn box_muller(block: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::testing::{check_close, fixture_values};
+
+    #[test]
+    fn put_aside_and_gone_on_with() {
+        for drawn in [0, 1, 3, 16, 700] {
+            let mut generator = TorchGenerator::new(7);
+            generator.normal(drawn);
+            let bytes = generator.to_bytes();
+            let mut again = TorchGenerator::from_bytes(&bytes).unwrap();
+            assert_eq!(again.normal(1001), generator.normal(1001), "{drawn}");
+            assert!(TorchGenerator::from_bytes(&bytes[..bytes.len() - 1]).is_none());
+        }
+    }
 
     /// The fixtures draw 8 uniform numbers after 37 normal ones, from the same stream.
     #[test]

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::error::Error;
 use crate::random::TorchGenerator;
-use crate::schedulers::{Schedule, Stepper};
+use crate::schedulers::{Schedule, State, Stepper};
 
 /// What is known after an evaluation of the model.
 #[derive(Clone, Copy, Debug)]
@@ -71,23 +71,88 @@ pub fn sample(
     schedule: &Schedule,
     latents: Tensor<4>,
     generator: &mut TorchGenerator,
+    denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
+    on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
+) -> Result<Tensor<4>, Error> {
+    sample_changing(schedule, latents, generator, denoise, on_step, |latents, _| Ok(latents))
+}
+
+/// The same with latents that `after_step` changes: it gets them after each step, with the number of steps done, and gives
+/// those to go on with.
+///
+/// # Shapes
+/// - latents, result: `[batch, channels, height, width]`, the result in f32
+/// - denoise: as of [`sample`]
+/// - after_step: gets and returns `[batch, channels, height, width]`, in f32
+///
+/// # Errors
+/// What the three functions return, and when a model output has another shape than the latents.
+pub fn sample_changing(
+    schedule: &Schedule,
+    latents: Tensor<4>,
+    generator: &mut TorchGenerator,
     mut denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
     mut on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
+    mut after_step: impl FnMut(Tensor<4>, usize) -> Result<Tensor<4>, Error>,
 ) -> Result<Tensor<4>, Error> {
-    let device = latents.device();
-    let mut sample = latents.cast(DType::F32);
-    let mut stepper = Stepper::new(schedule);
-    let total = schedule.len();
-    for index in 0..total {
+    let mut walk = Walk::new(latents, generator.clone());
+    while !walk.is_done(schedule) {
+        walk.step(schedule, &mut denoise, &mut on_step)?;
+        walk.sample = after_step(walk.sample.clone(), walk.state.index)?;
+    }
+    *generator = walk.generator;
+    Ok(walk.sample)
+}
+
+/// A walk along a schedule, between two steps. Its parts are all there is to it: put together again, it goes on to the
+/// same end.
+///
+/// # Shapes
+/// - sample: `[batch, channels, height, width]`, in f32
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// The latents so far.
+    pub sample: Tensor<4>,
+    /// What the sampler remembers.
+    pub state: State,
+    /// Of the noise to come.
+    pub generator: TorchGenerator,
+}
+
+impl Walk {
+    /// At the start of a schedule.
+    pub fn new(latents: Tensor<4>, generator: TorchGenerator) -> Self {
+        Self { sample: latents.cast(DType::F32), state: State::default(), generator }
+    }
+
+    /// Whether all steps have been taken.
+    pub fn is_done(&self, schedule: &Schedule) -> bool {
+        self.state.index >= schedule.len()
+    }
+
+    /// Takes one step; see [`sample`].
+    ///
+    /// # Errors
+    /// As [`sample`]. The walk is then where it was.
+    pub fn step(
+        &mut self,
+        schedule: &Schedule,
+        mut denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
+        mut on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (device, total, index) = (self.sample.device(), schedule.len(), self.state.index);
         let timestep = schedule.timestep(index);
-        let input = schedule.scale_model_input(index, sample.clone());
+        let input = schedule.scale_model_input(index, self.sample.clone());
         let model_output = denoise(input, timestep, index)?.cast(DType::F32);
         device.sync().map_err(|e| Error::Device(format!("the device failed in step {}: {e}", index + 1)))?;
-        on_step(StepInfo { step: index + 1, total, timestep, schedule, sample: &sample, model_output: &model_output })?;
-        let noise = stepper.needs_noise().then(|| generator.randn(sample.dims(), &device, DType::F32));
-        sample = stepper.step(sample, model_output, noise)?;
+        let (step, sample) = (index + 1, &self.sample);
+        on_step(StepInfo { step, total, timestep, schedule, sample, model_output: &model_output })?;
+        let mut stepper = Stepper::resume(schedule, self.state.clone());
+        let noise = stepper.needs_noise().then(|| self.generator.randn(self.sample.dims(), &device, DType::F32));
+        self.sample = stepper.step(self.sample.clone(), model_output, noise)?;
+        self.state = stepper.into_state();
+        Ok(())
     }
-    Ok(sample)
 }
 
 /// A rough picture of Stable Diffusion's latents, an eighth of its size, without a decoder: each pixel a linear
@@ -188,6 +253,69 @@ mod tests {
                 check_close(&format!("{sampler} end"), &values(&end.unwrap()), &values(&image), allowed);
             }
         }
+    }
+
+    /// Put aside after any step and gone on with, in parts that were bytes meanwhile: the same to the last bit.
+    #[test]
+    fn goes_on_where_it_was() {
+        for sampler in Sampler::ALL {
+            let schedule = schedule(sampler, 7, 0);
+            let mut generator = TorchGenerator::new(11);
+            let start = initial_latents(&schedule, SHAPE, &mut generator, &device());
+            let denoise =
+                |latents: Tensor<4>, t: f64, _| Ok(latents.mul_scalar(0.5).tanh().mul_scalar(0.5 + t / 2000.0));
+            let walk = Walk::new(start, generator);
+            let finish = |mut walk: Walk| {
+                while !walk.is_done(&schedule) {
+                    walk.step(&schedule, denoise, |_| Ok(())).unwrap();
+                }
+                values(&walk.sample)
+            };
+            let expected = finish(walk.clone());
+            let mut walk = walk;
+            while !walk.is_done(&schedule) {
+                walk.step(&schedule, denoise, |_| Ok(())).unwrap();
+                let copy = |tensor: &Tensor<4>| Tensor::from_data(tensor.clone().into_data(), &device());
+                let parts = Walk {
+                    sample: copy(&walk.sample),
+                    state: State {
+                        index: walk.state.index,
+                        history: walk.state.history.iter().map(copy).collect(),
+                        anchor: walk.state.anchor.as_ref().map(copy),
+                    },
+                    generator: TorchGenerator::from_bytes(&walk.generator.to_bytes()).unwrap(),
+                };
+                assert_eq!(finish(parts), expected, "{sampler} after step {}", walk.state.index);
+            }
+        }
+    }
+
+    #[test]
+    fn latents_can_be_changed_between_steps() {
+        let schedule = schedule(Sampler::Ddim, 5, 0);
+        let start = || input("start", SHAPE, 1.0);
+        let denoise = |latents: Tensor<4>, _: f64, _: usize| Ok(latents.mul_scalar(0.5));
+        let walk = |change: fn(Tensor<4>) -> Tensor<4>| {
+            let mut steps = Vec::new();
+            let end = sample_changing(
+                &schedule,
+                start(),
+                &mut TorchGenerator::new(0),
+                denoise,
+                |_| Ok(()),
+                |x, step| {
+                    steps.push(step);
+                    Ok(change(x))
+                },
+            );
+            assert_eq!(steps, [1, 2, 3, 4, 5]);
+            values(&end.unwrap())
+        };
+        let plain = sample(&schedule, start(), &mut TorchGenerator::new(0), denoise, |_| Ok(())).unwrap();
+        assert_eq!(walk(|x| x), values(&plain));
+        // The model is linear, so halving after each of five steps is dividing the end by 32.
+        let halved: Vec<f32> = walk(|x| x.mul_scalar(0.5)).iter().map(|x| x * 32.0).collect();
+        check_close("halved", &halved, &values(&plain), 1e-5);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device};
 
 use super::mapped::{malformed, quoted};
-use super::{Family, Random, SafeTensors, open_file, write_safetensors};
+use super::{Family, Random, SafeTensors, is_pocket, open_file, pocket, write_safetensors};
 use crate::dreamcache::{AdapterConfig, Adapters};
 use crate::error::Error;
 use crate::unet::UNetConfig;
@@ -28,7 +28,7 @@ pub(super) const FORMAT: &str = "dreamcache-adapters";
 /// Raised when files of before can no longer be read.
 const VERSION: &str = "1";
 
-/// Reads adapters for a denoiser: a `.pt` or `.safetensors` file, or `random:sd15-tiny`.
+/// Reads adapters for a denoiser: a `.pt` or `.safetensors` file, `pocket`, or `random:sd15-tiny`.
 ///
 /// # Errors
 /// When the file is malformed, made for another family, or its tensors are not exactly those that the denoiser's
@@ -48,8 +48,8 @@ pub fn load_adapters(
     }
     let file = Path::new(path);
     let (source, metadata): (Arc<dyn TensorSource>, BTreeMap<String, String>) =
-        if file.extension().is_some_and(|extension| extension == "safetensors") {
-            let safetensors = SafeTensors::open(file)?;
+        if is_pocket(path) || file.extension().is_some_and(|extension| extension == "safetensors") {
+            let safetensors = if is_pocket(path) { pocket::adapters()? } else { SafeTensors::open(file)? };
             let metadata = safetensors.metadata().clone();
             (Arc::new(safetensors), metadata)
         } else {

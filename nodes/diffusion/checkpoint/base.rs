@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::compvis::{Relaid, Structure, is_compvis, text_places, unet_places, unused_reason, vae_places};
 use super::mapped::malformed;
-use super::{Family, Random, diffusers, open_file, quoted};
+use super::{Family, Random, diffusers, is_pocket, open_file, pocket, quoted};
 use crate::error::Error;
 use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::text::{ClipTextConfig, ClipTextModel};
@@ -27,6 +27,8 @@ pub enum Kind {
     CompvisFile,
     /// Weights made from their names: `random:...`.
     Random,
+    /// The model inside the program: `pocket`.
+    BuiltIn,
     /// Conditioning adapters.
     Adapters,
     /// A reference cache.
@@ -41,6 +43,17 @@ pub struct Component<C> {
     pub config: C,
     /// Its tensors, under the names of diffusers and transformers.
     pub source: Arc<dyn TensorSource>,
+}
+
+/// Where a base model's tokenizer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenizerFiles {
+    /// It brings none: CLIP's.
+    Clip,
+    /// In a folder.
+    Folder(PathBuf),
+    /// The text of a `tokenizer.json` inside the program.
+    BuiltIn(&'static str),
 }
 
 /// A base model's files, opened: configurations, and sources of tensors that nobody has read yet.
@@ -59,8 +72,8 @@ pub struct Checkpoint {
     pub text: Component<ClipTextConfig>,
     /// How it was trained to denoise.
     pub scheduler: SchedulerConfig,
-    /// The folder of its tokenizer, if it brings one.
-    pub tokenizer: Option<PathBuf>,
+    /// Where its tokenizer is.
+    pub tokenizer: TokenizerFiles,
     /// Names in [`files`](Self::files) are digested relative to this.
     pub(super) digest_root: PathBuf,
     /// Every file it is read from, sorted.
@@ -71,7 +84,7 @@ pub struct Checkpoint {
     pub notes: Vec<String>,
 }
 
-/// Opens a base model: a diffusers folder, a CompVis file (`.safetensors`, `.ckpt`), or `random:...`.
+/// Opens a base model: a diffusers folder, a CompVis file (`.safetensors`, `.ckpt`), `pocket`, or `random:...`.
 ///
 /// `prediction_type` overrides what the model says of itself. A CompVis file says nothing: without it, epsilon is
 /// assumed, and a note says so where that could be wrong.
@@ -81,6 +94,7 @@ pub struct Checkpoint {
 pub fn open(path: &str, prediction_type: Option<PredictionType>) -> Result<Checkpoint, Error> {
     let mut checkpoint = match Random::from_scheme(path)? {
         Some(random) => random.checkpoint(),
+        None if is_pocket(path) => pocket::open()?,
         None if Path::new(path).is_dir() => diffusers::open(Path::new(path))?,
         None => compvis(Path::new(path))?,
     };
@@ -106,12 +120,12 @@ pub fn open(path: &str, prediction_type: Option<PredictionType>) -> Result<Check
     Ok(checkpoint)
 }
 
-/// Every file that [`open`] and the models built from it read; none for `random:...`. Reads no weights.
+/// Every file that [`open`] and the models built from it read; none for `pocket` and `random:...`. Reads no weights.
 ///
 /// # Errors
 /// When there is no such file, or a folder is not a model.
 pub fn files(path: &str) -> Result<Vec<PathBuf>, Error> {
-    if Random::from_scheme(path)?.is_some() {
+    if Random::from_scheme(path)?.is_some() || is_pocket(path) {
         return Ok(Vec::new());
     }
     let path = Path::new(path);
@@ -144,7 +158,7 @@ fn compvis(path: &Path) -> Result<Checkpoint, Error> {
         origin: path.display().to_string(),
         family: structure.family,
         scheduler: SchedulerConfig::stable_diffusion(PredictionType::Epsilon),
-        tokenizer: None,
+        tokenizer: TokenizerFiles::Clip,
         digest_root: path.parent().unwrap_or(path).to_path_buf(),
         files: vec![path.to_path_buf()],
         unet: Component { config: structure.unet, source: Arc::new(unet) },
@@ -249,6 +263,18 @@ impl<C> Component<C> {
         let weights = Weights::dry(self.source.clone(), &Device::flex());
         load(&weights, &self.config)?;
         Ok(weights.asked())
+    }
+
+    /// Every tensor of its model, as it is stored.
+    ///
+    /// # Errors
+    /// When the configuration is not one of this crate's, and of the files.
+    pub fn tensors<M>(
+        &self,
+        load: impl FnOnce(&Weights, &C) -> Result<M, Error>,
+    ) -> Result<BTreeMap<String, TensorData>, Error> {
+        let shapes = self.shapes(load)?;
+        shapes.into_iter().map(|(name, shape)| Ok((name.clone(), self.source.read(&name, &shape)?))).collect()
     }
 
     /// What its model consists of compared with what its source has. Reads no weights.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::base::{Component, Kind};
+use super::base::{Component, Kind, TokenizerFiles};
 use super::mapped::malformed;
 use super::shards::shard_files;
 use super::{Checkpoint, Family, open_file, read_json, read_text};
@@ -45,10 +45,9 @@ const TOKENIZER_FILES: [&str; 5] =
 /// Opens a folder.
 pub(super) fn open(root: &Path) -> Result<Checkpoint, Error> {
     let files = files(root)?;
-    let unet = component(root, &UNET, |text| UNetConfig::from_json(text).map_err(|error| error.to_string()))?;
-    let vae = component(root, &VAE, |text| serde_json::from_str::<VaeConfig>(text).map_err(|error| error.to_string()))?;
-    let text =
-        component(root, &TEXT, |text| serde_json::from_str::<ClipTextConfig>(text).map_err(|error| error.to_string()))?;
+    let unet = component(root, &UNET, parse_unet)?;
+    let vae = component(root, &VAE, parse_vae)?;
+    let text = component(root, &TEXT, parse_text)?;
     let tokenizer = root.join("tokenizer");
     Ok(Checkpoint {
         kind: Kind::DiffusersFolder,
@@ -58,12 +57,40 @@ pub(super) fn open(root: &Path) -> Result<Checkpoint, Error> {
         vae,
         text,
         scheduler: read_json(&root.join("scheduler/scheduler_config.json"))?,
-        tokenizer: tokenizer.is_dir().then_some(tokenizer),
+        tokenizer: if tokenizer.is_dir() { TokenizerFiles::Folder(tokenizer) } else { TokenizerFiles::Clip },
         digest_root: root.to_path_buf(),
         files,
         unused: Vec::new(),
         notes: Vec::new(),
     })
+}
+
+/// The denoiser's `config.json`.
+pub(super) fn parse_unet(text: &str) -> Result<UNetConfig, String> {
+    UNetConfig::from_json(text).map_err(|error| error.to_string())
+}
+
+/// The autoencoder's.
+pub(super) fn parse_vae(text: &str) -> Result<VaeConfig, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The text encoder's.
+pub(super) fn parse_text(text: &str) -> Result<ClipTextConfig, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Opens an autoencoder on its own: a folder with `config.json` and `diffusion_pytorch_model.safetensors`. With it, the files.
+///
+/// # Errors
+/// When the folder is no autoencoder.
+pub fn open_autoencoder(folder: &Path) -> Result<(Component<VaeConfig>, Vec<PathBuf>), Error> {
+    if !folder.join("config.json").is_file() {
+        return Err(malformed(folder, "not an autoencoder: it has no `config.json`"));
+    }
+    let layout = Layout { folder: "", ..VAE };
+    let files = vec![folder.join("config.json"), weights_file(folder, &layout)?];
+    Ok((component(folder, &layout, parse_vae)?, files))
 }
 
 /// Every file that [`open`] and the models built from it read. Fails where a folder is no model.

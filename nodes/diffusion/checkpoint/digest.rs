@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::Checkpoint;
+use super::base::Kind;
 use super::mapped::MappedFile;
+use super::{Checkpoint, pocket_digest};
 use crate::error::Error;
 
 /// BLAKE3 of a file's contents, in hexadecimal.
@@ -27,6 +28,9 @@ impl Checkpoint {
         };
         if self.files.is_empty() {
             part(self.origin.as_bytes());
+        }
+        if self.kind == Kind::BuiltIn {
+            part(pocket_digest().as_bytes());
         }
         for path in &self.files {
             let name = path.strip_prefix(&self.digest_root).unwrap_or(path);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::adapters::FORMAT;
 use super::base::{Account, Checkpoint, Kind};
 use super::compvis::is_compvis;
-use super::{Family, Random, SafeTensors, open, open_file};
+use super::{Family, Random, SafeTensors, is_pocket, open, open_file};
 use crate::error::Error;
 use crate::schedulers::PredictionType;
 use crate::text::ClipTextModel;
@@ -57,7 +57,7 @@ pub struct ComponentReport {
 /// # Errors
 /// When it cannot be opened or is malformed. Missing and unknown tensors are part of the description.
 pub fn inspect(path: &str) -> Result<Inspection, Error> {
-    let is_base = Random::from_scheme(path)?.is_some() || Path::new(path).is_dir();
+    let is_base = Random::from_scheme(path)?.is_some() || is_pocket(path) || Path::new(path).is_dir();
     if is_base {
         return base(path, &open(path, None)?);
     }

@@ -12,7 +12,13 @@ use crate::error::Error;
 /// A read-only file in memory. Pages come in as they are touched, so opening costs nothing, however large it is.
 pub(super) struct MappedFile {
     path: PathBuf,
-    map: Mmap,
+    held: Held,
+}
+
+/// What holds the bytes.
+enum Held {
+    Map(Mmap),
+    BuiltIn(&'static [u8]),
 }
 
 impl MappedFile {
@@ -28,7 +34,12 @@ impl MappedFile {
         if map.is_empty() {
             return Err(malformed(path, "the file is empty"));
         }
-        Ok(Self { path: path.to_path_buf(), map })
+        Ok(Self { path: path.to_path_buf(), held: Held::Map(map) })
+    }
+
+    /// A file inside the program.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Self {
+        Self { path: name.into(), held: Held::BuiltIn(bytes) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -36,7 +47,10 @@ impl MappedFile {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.map
+        match &self.held {
+            Held::Map(map) => map,
+            Held::BuiltIn(bytes) => bytes,
+        }
     }
 
     pub(crate) fn malformed(&self, message: impl Into<String>) -> Error {

@@ -1,15 +1,14 @@
 //! Tiny base models of the real structure with random weights: for trying everything without a download.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::base::{Component, Kind};
-use super::{Checkpoint, Family, write_safetensors};
+use super::base::{Component, Kind, TokenizerFiles};
+use super::{Checkpoint, Family, Part, write_component, write_json, write_pipeline};
 use crate::error::Error;
 use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::text::{ClipTextConfig, ClipTextModel, HiddenAct};
@@ -96,7 +95,7 @@ impl Random {
             vae: Component { config: vae, source: recipe("vae") },
             text: Component { config: text, source: recipe("text") },
             scheduler: SchedulerConfig::stable_diffusion(PredictionType::Epsilon),
-            tokenizer: None,
+            tokenizer: TokenizerFiles::Clip,
             digest_root: Default::default(),
             files: Vec::new(),
             unused: Vec::new(),
@@ -139,63 +138,23 @@ impl Random {
     fn write_files(self, root: &Path, dtype: DType) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
         let (unet, vae, text) = (&checkpoint.unet, &checkpoint.vae, &checkpoint.text);
-        write_component(root, "unet", unet, "UNet2DConditionModel", UNet::load, dtype)?;
-        write_component(root, "vae", vae, "AutoencoderKL", Vae::load, dtype)?;
-        write_component(root, "text_encoder", text, "CLIPTextModel", ClipTextModel::load, dtype)?;
-        let mut scheduler = json!({ "_class_name": "DDIMScheduler" });
-        merge(&mut scheduler, &checkpoint.scheduler)?;
-        write_json(root, "scheduler/scheduler_config.json", &scheduler)?;
+        write_part(root, Part::Unet, unet, UNet::load, dtype)?;
+        write_part(root, Part::Vae, vae, Vae::load, dtype)?;
+        write_part(root, Part::TextEncoder, text, ClipTextModel::load, dtype)?;
         let padding = if self == Self::Sd15Tiny { "<|endoftext|>" } else { "!" };
-        write_json(root, "tokenizer/special_tokens_map.json", &json!({ "pad_token": padding }))?;
-        let index = json!({
-            "_class_name": "StableDiffusionPipeline",
-            "scheduler": ["diffusers", "DDIMScheduler"],
-            "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
-            "unet": ["diffusers", "UNet2DConditionModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        });
-        write_json(root, "model_index.json", &index)
+        write_json(&root.join("tokenizer/special_tokens_map.json"), &json!({ "pad_token": padding }))?;
+        write_pipeline(root, &checkpoint.scheduler)
     }
 }
 
-fn write_component<C: serde::Serialize, M>(
+fn write_part<C: serde::Serialize, M>(
     root: &Path,
-    folder: &str,
+    part: Part,
     component: &Component<C>,
-    class: &str,
     load: impl FnOnce(&Weights, &C) -> Result<M, Error>,
     dtype: DType,
 ) -> Result<(), Error> {
-    let is_text = folder == "text_encoder";
-    let mut config = if is_text { json!({ "architectures": [class] }) } else { json!({ "_class_name": class }) };
-    merge(&mut config, &component.config)?;
-    write_json(root, &format!("{folder}/config.json"), &config)?;
-    let stem = if is_text { "model" } else { "diffusion_pytorch_model" };
-    // The names of `transformers` begin with the module that holds the encoder; those of the recipe do not.
-    let prefix = if is_text { "text_model." } else { "" };
-    let shapes = component.shapes(load)?.into_iter().map(|(name, shape)| (format!("{prefix}{name}"), shape)).collect();
-    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    let path = root.join(folder).join(format!("{stem}.safetensors"));
-    write_safetensors(&path, &metadata, dtype, &shapes, |name, shape| {
-        component.source.read(name.strip_prefix(prefix).unwrap_or(name), shape)
-    })
-}
-
-fn merge(into: &mut Value, config: &impl serde::Serialize) -> Result<(), Error> {
-    let failed = |error: serde_json::Error| Error::Config(format!("a configuration cannot be written: {error}"));
-    let fields = serde_json::to_value(config).map_err(failed)?;
-    if let (Value::Object(into), Value::Object(fields)) = (into, fields) {
-        into.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
-    }
-    Ok(())
-}
-
-fn write_json(root: &Path, name: &str, value: &Value) -> Result<(), Error> {
-    let path = root.join(name);
-    let failed = |source| Error::File { path: path.clone(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    fs::write(&path, format!("{value:#}\n")).map_err(failed)
+    let shapes = component.shapes(load)?;
+    let folder = root.join(part.folder());
+    write_component(&folder, part, &component.config, &shapes, dtype, |name, shape| component.source.read(name, shape))
 }

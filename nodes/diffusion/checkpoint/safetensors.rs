@@ -33,7 +33,15 @@ impl SafeTensors {
     /// # Errors
     /// When it cannot be opened, or its header does not describe it.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = MappedFile::open(path)?;
+        Self::of(MappedFile::open(path)?)
+    }
+
+    /// A file inside the program, under the name that messages give it.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::of(MappedFile::built_in(name, bytes))
+    }
+
+    fn of(file: MappedFile) -> Result<Self, Error> {
         let (tensors, metadata) = parse(file.bytes()).map_err(|message| file.malformed(message))?;
         Ok(Self { file, tensors, metadata })
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::dreamcache::names::Naming;
 use crate::dreamcache::placement::{CachePoint, Placement};
 use crate::error::Error;
-use crate::layers::{layer_norm, linear};
+use crate::layers::{layer_norm, linear, normalize};
 use crate::unet::attention::{Attention, KeyValue};
 use crate::unet::{UNet, UNetConfig};
 use crate::weights::Weights;
@@ -119,7 +119,7 @@ impl ConditioningAdapter {
     /// # Shapes
     /// - hidden, output: `[batch, tokens, d]`
     pub fn attend(&self, hidden: Tensor<3>, cache: &KeyValue) -> Tensor<3> {
-        self.attention.attend(self.norm.forward(hidden), cache)
+        self.attention.attend(normalize(&self.norm, hidden), cache)
     }
 
     /// The queries of [`Self::attend`], as [`Attention::queries`] lays them out.
@@ -128,7 +128,7 @@ impl ConditioningAdapter {
     /// - hidden: `[batch, tokens, d]`
     /// - output: `[cache_batch, heads, batch / cache_batch * tokens, head_dim]`
     pub fn queries(&self, hidden: Tensor<3>, cache: &KeyValue) -> Tensor<4> {
-        self.attention.queries(self.norm.forward(hidden), cache)
+        self.attention.queries(normalize(&self.norm, hidden), cache)
     }
 
     /// `W_p [s; r] + b_p`, or `s + r` for adapters without a projection.
@@ -137,7 +137,7 @@ impl ConditioningAdapter {
     /// - attended, found, output: `[batch, tokens, d]`
     pub fn mix(&self, attended: Tensor<3>, found: Tensor<3>) -> Tensor<3> {
         match &self.proj {
-            Some(proj) => proj.forward(Tensor::cat(vec![attended, found], 2)),
+            Some(proj) => dc_kernels::linear(proj, Tensor::cat(vec![attended, found], 2)),
             None => attended + found,
         }
     }

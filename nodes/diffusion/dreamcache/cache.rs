@@ -67,22 +67,37 @@ impl ReferenceCache {
         Self::of_noisy(unet, noisy, context, config)
     }
 
+    /// The caches of several subjects, one for each row of a batch; for training, where every row has its own. They
+    /// cannot be joined or saved.
+    ///
+    /// # Shapes
+    /// - noisy: `[batch, 4, height, width]`, noised to the level of `config`
+    /// - context: `[batch, context_tokens, context_dim]`
+    /// - features: `[batch, tokens, d]`
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn rows(unet: &UNet, noisy: Tensor<4>, context: Tensor<3>, config: CacheConfig) -> Result<Self, Error> {
+        let [batch, _, height, width] = noisy.dims();
+        let points = config.placement.points(unet.config());
+        let layers: Vec<_> = points.iter().map(|p| p.layer).collect();
+        let dtype = unet.dtype();
+        let timesteps = vec![config.timestep as f32; batch];
+        let inputs = unet.transformer_inputs(noisy.cast(dtype), &timesteps, context.cast(dtype), &layers)?;
+        let features = inputs.into_iter().map(flatten).collect();
+        Ok(Self { config, references: vec![[height, width]], points, features })
+    }
+
     /// The cache of latents that are noised already. Shapes as in [`Self::build`].
     ///
     /// # Errors
     /// As [`Self::build`].
     pub fn of_noisy(unet: &UNet, noisy: Tensor<4>, context: Tensor<3>, config: CacheConfig) -> Result<Self, Error> {
-        let [batch, _, height, width] = noisy.dims();
+        let batch = noisy.dims()[0];
         if batch != 1 {
             return Err(Error::Argument(format!("a cache is made of one reference, found {batch}")));
         }
-        let points = config.placement.points(unet.config());
-        let layers: Vec<_> = points.iter().map(|p| p.layer).collect();
-        let dtype = unet.dtype();
-        let inputs =
-            unet.transformer_inputs(noisy.cast(dtype), &[config.timestep as f32], context.cast(dtype), &layers)?;
-        let features = inputs.into_iter().map(flatten).collect();
-        Ok(Self { config, references: vec![[height, width]], points, features })
+        Self::rows(unet, noisy, context, config)
     }
 
     /// A cache from its parts, as a file has them. `references` are the height and width of each reference's latents.
@@ -95,7 +110,20 @@ impl ReferenceCache {
         references: Vec<[usize; 2]>,
         features: Vec<Tensor<3>>,
     ) -> Result<Self, Error> {
-        let cache = Self { points: config.placement.points(unet), config, references, features };
+        Self::from_points(config, references, config.placement.points(unet), features)
+    }
+
+    /// A cache from its parts and the points that it was made at, where the denoiser is not at hand.
+    ///
+    /// # Errors
+    /// When a feature does not have the shape that the others and its point ask for.
+    pub fn from_points(
+        config: CacheConfig,
+        references: Vec<[usize; 2]>,
+        points: Vec<CachePoint>,
+        features: Vec<Tensor<3>>,
+    ) -> Result<Self, Error> {
+        let cache = Self { points, config, references, features };
         if cache.features.len() != cache.points.len() {
             let (found, expected) = (cache.features.len(), cache.points.len());
             return Err(Error::Argument(format!("the cache has {found} features, the placement {expected}")));

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use crate::dreamcache::placement::CachePoint;
@@ -110,7 +109,7 @@ impl AttentionMaps {
             let weights: Vec<f32> = chunk.iter().map(|(_, w)| w / heads as f32).collect();
             let weights = Tensor::<4>::from_data(TensorData::new(weights, [1, 1, chunk.len(), 1]), &device);
             let queries = queries.clone().select(2, indices).cast(DType::F32) * scale;
-            let attention = softmax(queries.matmul(key.clone()), 3) * weights;
+            let attention = dc_kernels::softmax(queries.matmul(key.clone())) * weights;
             let seen = attention.sum_dim(1).sum_dim(2).flatten::<1>(0, 3);
             match self.layers.get_mut(&point.layer) {
                 Some(layer) => layer.sum = layer.sum.clone() + seen,

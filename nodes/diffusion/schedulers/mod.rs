@@ -11,6 +11,7 @@ mod config;
 mod ddim;
 mod dpm;
 mod euler;
+mod given;
 mod lcm;
 mod pndm;
 mod sampler;
@@ -20,6 +21,7 @@ mod timesteps;
 mod unipc;
 
 pub use config::{BetaSchedule, PredictionType, SchedulerConfig, TimestepSpacing};
+pub use given::Levels;
 pub use sampler::Sampler;
 pub use schedule::Schedule;
 pub use stepper::{State, Stepper};

@@ -15,7 +15,7 @@ pub struct Schedule {
     pub(super) prediction_type: PredictionType,
     pub(super) eta: f64,
     pub(super) steps: Vec<Step>,
-    init_noise_sigma: f64,
+    pub(super) init_noise_sigma: f64,
 }
 
 /// One evaluation of the model, and where it leads.
@@ -34,11 +34,11 @@ pub(super) struct Level {
 }
 
 impl Level {
-    fn of_alpha_cumprod(a: f64) -> Self {
+    pub(super) fn of_alpha_cumprod(a: f64) -> Self {
         Self { alpha: a.sqrt(), sigma: (1.0 - a).sqrt() }
     }
 
-    fn of_ratio(ratio: f64) -> Self {
+    pub(super) fn of_ratio(ratio: f64) -> Self {
         let alpha = 1.0 / ratio.hypot(1.0);
         Self { alpha, sigma: ratio * alpha }
     }
@@ -114,7 +114,7 @@ impl Schedule {
             )));
         }
         let (steps, init_noise_sigma) = if sampler.counts_in_ratios() {
-            let ratios = ratios(&mut timesteps, sampler, alphas_cumprod);
+            let ratios = ratios(&mut timesteps, sampler, &alphas_cumprod);
             let init = match spacing {
                 _ if !sampler.is_variance_exploding() => 1.0,
                 TimestepSpacing::Leading => ratios[0].hypot(1.0),
@@ -226,7 +226,12 @@ impl Schedule {
     }
 }
 
-fn check(config: &SchedulerConfig, sampler: Sampler, num_inference_steps: usize, eta: f64) -> Result<(), Error> {
+pub(super) fn check(
+    config: &SchedulerConfig,
+    sampler: Sampler,
+    num_inference_steps: usize,
+    eta: f64,
+) -> Result<(), Error> {
     let most = if sampler == Sampler::Lcm { LCM_ORIGINAL_STEPS } else { config.num_train_timesteps };
     if num_inference_steps == 0 || num_inference_steps > most {
         return Err(Error::Argument(format!(

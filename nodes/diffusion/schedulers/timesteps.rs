@@ -39,12 +39,8 @@ pub(super) fn timesteps(config: &SchedulerConfig, sampler: Sampler, spacing: Tim
 }
 
 /// Noise per image at each timestep, then none. Karras' levels bring their own timesteps.
-pub(super) fn ratios(timesteps: &mut [f64], sampler: Sampler, mut alphas_cumprod: Vec<f64>) -> Vec<f64> {
-    // Pure noise has no finite level; diffusers takes the smallest number of half precision.
-    if let Some(a) = alphas_cumprod.last_mut().filter(|a| **a == 0.0) {
-        *a = 2f64.powi(-24);
-    }
-    let trained: Vec<f64> = alphas_cumprod.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
+pub(super) fn ratios(timesteps: &mut [f64], sampler: Sampler, alphas_cumprod: &[f64]) -> Vec<f64> {
+    let trained = trained_ratios(alphas_cumprod);
     let mut ratios: Vec<f64> = timesteps.iter().map(|t| interpolate(&trained, *t)).collect();
     let range = match sampler {
         Sampler::EulerKarras => Some((ratios[ratios.len() - 1], ratios[0])),
@@ -64,6 +60,13 @@ pub(super) fn ratios(timesteps: &mut [f64], sampler: Sampler, mut alphas_cumprod
     ratios
 }
 
+/// Noise per image at each training timestep. Pure noise has no finite level; diffusers takes the smallest number of half
+/// precision.
+pub(super) fn trained_ratios(alphas_cumprod: &[f64]) -> Vec<f64> {
+    let finite = |a: f64| if a == 0.0 { 2f64.powi(-24) } else { a };
+    alphas_cumprod.iter().map(|a| finite(*a)).map(|a| ((1.0 - a) / a).sqrt()).collect()
+}
+
 /// Karras et al., arXiv 2206.00364, equation 5, with their rho of 7.
 fn karras(min: f64, max: f64, n: usize) -> Vec<f64> {
     const RHO: f64 = 7.0;
@@ -72,14 +75,14 @@ fn karras(min: f64, max: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| (high + ramp(i) * (low - high)).powf(RHO)).collect()
 }
 
-fn interpolate(values: &[f64], at: f64) -> f64 {
+pub(super) fn interpolate(values: &[f64], at: f64) -> f64 {
     let low = (at as usize).min(values.len() - 2);
     let w = at - low as f64;
     (1.0 - w) * values[low] + w * values[low + 1]
 }
 
 /// The timestep, with fractions, of a noise level: linear in its logarithm between the trained ones.
-fn timestep_of(ratio: f64, trained: &[f64]) -> f64 {
+pub(super) fn timestep_of(ratio: f64, trained: &[f64]) -> f64 {
     let low = trained.partition_point(|r| *r <= ratio).saturating_sub(1).min(trained.len() - 2);
     let (a, b) = (trained[low].ln(), trained[low + 1].ln());
     let w = ((ratio.ln() - a) / (b - a)).clamp(0.0, 1.0);

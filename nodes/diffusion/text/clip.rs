@@ -2,14 +2,12 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::activation::{gelu, sigmoid};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use dc_kernels::{attention, gelu, silu};
 
 use super::{ClipTextConfig, HiddenAct};
 use crate::error::Error;
-use crate::layers::{embedding, layer_norm, linear};
+use crate::layers::{embedding, layer_norm, linear, normalize};
 use crate::weights::Weights;
 
 /// Turns token ids into the context of a denoiser.
@@ -95,7 +93,7 @@ impl ClipTextModel {
     /// # Shapes
     /// - `x` and output: `[batch, tokens, context_dim]`
     pub fn normalize(&self, x: Tensor<3>) -> Tensor<3> {
-        self.final_layer_norm.forward(x)
+        normalize(&self.final_layer_norm, x)
     }
 
     /// The state at the first end token of each row.
@@ -158,8 +156,8 @@ impl Layer {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
-        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+        let x = x.clone() + self.self_attn.forward(normalize(&self.layer_norm1, x));
+        x.clone() + self.mlp.forward(normalize(&self.layer_norm2, x))
     }
 }
 
@@ -188,10 +186,13 @@ impl CausalAttention {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
         let heads = |x: Tensor<3>| x.reshape([batch, tokens, self.num_heads, d / self.num_heads]).swap_dims(1, 2);
-        let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
-        let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
-        let out = attention(heads(q), heads(k), heads(v), None, None, options);
-        self.out_proj.forward(out.swap_dims(1, 2).reshape([batch, tokens, d]))
+        let (q, k, v) = (
+            dc_kernels::linear(&self.q_proj, x.clone()),
+            dc_kernels::linear(&self.k_proj, x.clone()),
+            dc_kernels::linear(&self.v_proj, x),
+        );
+        let out = attention(heads(q), heads(k), heads(v), true);
+        dc_kernels::linear(&self.out_proj, out.swap_dims(1, 2).reshape([batch, tokens, d]))
     }
 }
 
@@ -214,11 +215,15 @@ impl FeedForward {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.fc1.forward(x);
-        self.fc2.forward(match self.hidden_act {
-            HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
-            HiddenAct::Gelu => gelu(x),
-        })
+        let x = dc_kernels::linear(&self.fc1, x);
+        dc_kernels::linear(
+            &self.fc2,
+            match self.hidden_act {
+                // x sigmoid(1.702 x)
+                HiddenAct::QuickGelu => silu(x * 1.702) / 1.702,
+                HiddenAct::Gelu => gelu(x),
+            },
+        )
     }
 }
 

@@ -81,7 +81,13 @@ enum SpecialToken {
 }
 
 fn read_tokenizer_json(path: &Path) -> Result<Vocabulary, Error> {
-    let TokenizerJson { model, added_tokens } = read_json(path)?;
+    parse_tokenizer_json(path, &read_text(path)?)
+}
+
+/// The vocabulary of a `tokenizer.json`; `path` is for messages.
+pub(super) fn parse_tokenizer_json(path: &Path, text: &str) -> Result<Vocabulary, Error> {
+    let TokenizerJson { model, added_tokens } =
+        serde_json::from_str(text).map_err(|e| malformed(path, e.to_string()))?;
     if model.end_of_word_suffix.as_deref() != Some("</w>") {
         let found = model.end_of_word_suffix.unwrap_or_default();
         let message = format!("not a CLIP tokenizer: `end_of_word_suffix` should be \"</w>\", found {found:?}");

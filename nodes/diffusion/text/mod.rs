@@ -3,9 +3,11 @@
 mod clip;
 mod config;
 mod files;
+mod learning;
 mod tokenizer;
 mod vocabulary;
 
 pub use clip::ClipTextModel;
 pub use config::{ClipTextConfig, HiddenAct};
+pub use learning::learn_tokenizer;
 pub use tokenizer::{Padding, TOKENS, Tokenizer, Tokens};

@@ -12,11 +12,11 @@ use super::files;
 use super::vocabulary::{END, START, Vocabulary};
 use crate::error::Error;
 
-/// How many tokens the text encoders take: start, at most 75 of the prompt, end, padding.
+/// How many tokens Stable Diffusion's text encoders take: start, at most 75 of the prompt, end, padding.
 pub const TOKENS: usize = 77;
 
 /// CLIP's pattern: contractions, runs of letters, single digits, runs of anything else but white space.
-static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+pub(super) static WORDS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+").expect("the pattern is well-formed")
 });
 
@@ -32,7 +32,7 @@ pub enum Padding {
 /// A prompt as the text encoder takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// [`TOKENS`] ids: start, prompt, end, padding.
+    /// Start, prompt, end, padding: [`TOKENS`] ids for Stable Diffusion.
     pub ids: Vec<u32>,
     /// How many tokens of the prompt did not fit.
     pub cut: usize,
@@ -43,6 +43,7 @@ pub struct Tokens {
 pub struct Tokenizer {
     vocabulary: Arc<Vocabulary>,
     pad: u32,
+    length: usize,
 }
 
 impl Tokenizer {
@@ -66,14 +67,33 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Start, prompt and end, cut to [`TOKENS`] with the end token kept, or padded to it.
+    /// The tokenizer of a `tokenizer.json`, from its text.
+    ///
+    /// # Errors
+    /// When it is not that of a CLIP tokenizer.
+    pub fn from_json(text: &str, padding: Padding) -> Result<Self, Error> {
+        Ok(Self::new(Arc::new(files::parse_tokenizer_json(Path::new("tokenizer.json"), text)?), padding))
+    }
+
+    /// The same tokenizer for a text encoder that takes `length` tokens, 2 at least, instead of [`TOKENS`].
+    #[must_use]
+    pub fn with_length(self, length: usize) -> Self {
+        Self { length: length.max(2), ..self }
+    }
+
+    /// Number of tokens of an encoded prompt.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Start, prompt and end, cut to [`length`](Self::length) with the end token kept, or padded to it.
     pub fn encode(&self, prompt: &str) -> Tokens {
         let mut ids = self.ids(prompt);
-        let cut = ids.len().saturating_sub(TOKENS - 2);
-        ids.truncate(TOKENS - 2);
+        let cut = ids.len().saturating_sub(self.length - 2);
+        ids.truncate(self.length - 2);
         ids.insert(0, self.vocabulary.start);
         ids.push(self.vocabulary.end);
-        ids.resize(TOKENS, self.pad);
+        ids.resize(self.length, self.pad);
         Tokens { ids, cut }
     }
 
@@ -98,7 +118,7 @@ impl Tokenizer {
             Padding::End => vocabulary.end,
             Padding::Zero => 0,
         };
-        Self { vocabulary, pad }
+        Self { vocabulary, pad, length: TOKENS }
     }
 
     /// Text without special tokens. White space need not be collapsed first: the pattern drops it.

@@ -2,10 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::gelu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Tensor};
+use dc_kernels::attention;
 
 use crate::error::Error;
 use crate::layers::linear;
@@ -75,8 +73,8 @@ impl Attention {
     pub fn project(&self, context: Tensor<3>) -> KeyValue {
         let [batch, tokens, _] = context.dims();
         KeyValue {
-            key: self.split_heads(self.to_k.forward(context.clone()), [batch, tokens]),
-            value: self.split_heads(self.to_v.forward(context), [batch, tokens]),
+            key: self.split_heads(dc_kernels::linear(&self.to_k, context.clone()), [batch, tokens]),
+            value: self.split_heads(dc_kernels::linear(&self.to_v, context), [batch, tokens]),
         }
     }
 
@@ -91,14 +89,13 @@ impl Attention {
         let query = self.queries(hidden, context);
         let KeyValue { key, value } = context.clone();
         let dtype = query.dtype();
-        let options = AttentionModuleOptions::default();
         let mixed = if self.upcast && dtype != DType::F32 {
             let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));
-            attention(query, key, value, None, None, options).cast(dtype)
+            attention(query, key, value, false).cast(dtype)
         } else {
-            attention(query, key, value, None, None, options)
+            attention(query, key, value, false)
         };
-        self.to_out.forward(mixed.swap_dims(1, 2).reshape(shape))
+        dc_kernels::linear(&self.to_out, mixed.swap_dims(1, 2).reshape(shape))
     }
 
     /// The queries that [`Self::attend`] compares with the keys. Rows that share one context are laid side by side as
@@ -110,7 +107,7 @@ impl Attention {
     pub fn queries(&self, hidden: Tensor<3>, context: &KeyValue) -> Tensor<4> {
         let [batch, tokens, _] = hidden.dims();
         let rows = context.key.dims()[0];
-        self.split_heads(self.to_q.forward(hidden), [rows, batch / rows * tokens])
+        self.split_heads(dc_kernels::linear(&self.to_q, hidden), [rows, batch / rows * tokens])
     }
 
     fn split_heads(&self, x: Tensor<3>, [batch, tokens]: [usize; 2]) -> Tensor<4> {
@@ -134,9 +131,6 @@ impl FeedForward {
     /// # Shapes
     /// - hidden, output: `[batch, tokens, d]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let wide = self.proj.forward(hidden);
-        let half = wide.dims()[2] / 2;
-        let gate = gelu(wide.clone().narrow(2, half, half));
-        self.out.forward(wide.narrow(2, 0, half) * gate)
+        dc_kernels::linear(&self.out, dc_kernels::geglu(dc_kernels::linear(&self.proj, hidden)))
     }
 }

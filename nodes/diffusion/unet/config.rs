@@ -231,6 +231,25 @@ impl UNetConfig {
         }
     }
 
+    /// A small denoiser with these widths, outermost first: attention on every level, one layer each.
+    pub fn small(widths: &[usize], channels: usize, sample_size: usize, cross_attention_dim: usize) -> Self {
+        let levels = widths.len();
+        Self {
+            sample_size,
+            in_channels: channels,
+            out_channels: channels,
+            down_block_types: vec![DownBlockType::CrossAttnDownBlock2D; levels],
+            up_block_types: vec![UpBlockType::CrossAttnUpBlock2D; levels],
+            block_out_channels: widths.to_vec(),
+            layers_per_block: 1,
+            transformer_layers_per_block: vec![1; levels],
+            cross_attention_dim,
+            attention_head_dim: vec![4; levels],
+            norm_num_groups: 16,
+            ..Self::sd15()
+        }
+    }
+
     /// Reads a `config.json`.
     ///
     /// # Errors
@@ -308,7 +327,11 @@ impl UNetConfig {
         n + norm(first) + conv(first, self.out_channels)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Whether this crate implements such a denoiser.
+    ///
+    /// # Errors
+    /// Says which field is at fault.
+    pub fn check(&self) -> Result<(), Error> {
         let error = |message: String| Err(Error::Config(format!("UNet configuration: {message}")));
         let levels = self.levels();
         for (name, len) in [

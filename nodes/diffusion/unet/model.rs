@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::silu;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::error::Error;
@@ -185,7 +184,7 @@ impl UNet {
     }
 
     fn blocks<B>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
-        let mut hidden = self.conv_in.forward(latents);
+        let mut hidden = dc_kernels::conv2d(&self.conv_in, latents);
         let mut skips = vec![hidden.clone()];
         for level in &self.down_blocks {
             hidden = level.encode(hidden, &mut skips, pass)?;
@@ -194,7 +193,10 @@ impl UNet {
         for level in &self.up_blocks {
             hidden = level.decode(hidden, &mut skips, pass)?;
         }
-        ControlFlow::Continue(self.conv_out.forward(silu(self.conv_norm_out.forward(hidden))))
+        ControlFlow::Continue(dc_kernels::conv2d(
+            &self.conv_out,
+            dc_kernels::group_norm_silu(&self.conv_norm_out, hidden, None),
+        ))
     }
 
     fn check(&self, latents: &Tensor<4>, timesteps: &[f32], context: &Tensor<3>) -> Result<(), Error> {
@@ -269,7 +271,7 @@ impl Level {
             skips.push(hidden.clone());
         }
         if let Some(conv) = &self.resampler {
-            hidden = conv.forward(hidden);
+            hidden = dc_kernels::conv2d(conv, hidden);
             skips.push(hidden.clone());
         }
         ControlFlow::Continue(hidden)

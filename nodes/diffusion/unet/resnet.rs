@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use dc_kernels::{group_norm_silu, silu};
 
 use crate::error::Error;
 use crate::layers::{conv2d, group_norm, linear};
@@ -43,13 +43,11 @@ impl ResnetBlock {
     /// - time: `[batch, time_embed_dim]`
     /// - output: `[batch, d, height, width]`
     pub fn forward(&self, hidden: Tensor<4>, time: &Tensor<2>) -> Tensor<4> {
-        let x = self.conv1.forward(silu(self.norm1.forward(hidden.clone())));
-        let time = self.time_emb_proj.forward(silu(time.clone()));
-        let [batch, d] = time.dims();
-        let x = x + time.reshape([batch, d, 1, 1]);
-        let x = self.conv2.forward(silu(self.norm2.forward(x)));
+        let x = dc_kernels::conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden.clone(), None));
+        let time = dc_kernels::linear(&self.time_emb_proj, silu(time.clone()));
+        let x = dc_kernels::conv2d(&self.conv2, group_norm_silu(&self.norm2, x, Some(time)));
         let shortcut = match &self.conv_shortcut {
-            Some(conv) => conv.forward(hidden),
+            Some(conv) => dc_kernels::conv2d(conv, hidden),
             None => hidden,
         };
         shortcut + x
@@ -73,5 +71,5 @@ pub(crate) fn load_upsampler(w: &Weights, d: usize) -> Result<Conv2d, Error> {
 /// - size: `[height, width]` of the output
 pub(crate) fn upsample(conv: &Conv2d, hidden: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-    conv.forward(interpolate(hidden, options))
+    dc_kernels::conv2d(conv, interpolate(hidden, options))
 }

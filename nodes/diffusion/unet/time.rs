@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
+use dc_kernels::silu;
 
 use crate::error::Error;
 use crate::layers::linear;
@@ -48,7 +48,7 @@ impl TimeEmbedding {
     pub fn forward(&self, timesteps: &[f32]) -> Tensor<2> {
         let weight = self.linear_1.weight.val();
         let embedded = sinusoid(timesteps, weight.dims()[0], &weight.device()).cast(weight.dtype());
-        self.linear_2.forward(silu(self.linear_1.forward(embedded)))
+        dc_kernels::linear(&self.linear_2, silu(dc_kernels::linear(&self.linear_1, embedded)))
     }
 }
 

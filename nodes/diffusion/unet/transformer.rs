@@ -6,7 +6,7 @@ use burn::nn::{GroupNorm, LayerNorm, Linear};
 use burn::tensor::Tensor;
 
 use crate::error::Error;
-use crate::layers::{group_norm, layer_norm, linear};
+use crate::layers::{group_norm, layer_norm, linear, normalize};
 use crate::unet::attention::{Attention, FeedForward};
 use crate::unet::config::UNetConfig;
 use crate::weights::Weights;
@@ -73,12 +73,12 @@ impl TransformerBlock {
     }
 
     fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Tensor<3>, hook: &mut dyn BlockHook) -> Tensor<3> {
-        let normed = self.norm1.forward(hidden.clone());
+        let normed = normalize(&self.norm1, hidden.clone());
         let attended = self.attn1.forward(normed.clone(), normed);
         let hidden = hook.after_self_attention(layer, hidden, attended);
-        let attended = self.attn2.forward(self.norm2.forward(hidden.clone()), context.clone());
+        let attended = self.attn2.forward(normalize(&self.norm2, hidden.clone()), context.clone());
         let hidden = hook.after_cross_attention(layer, hidden, attended);
-        let hidden = self.ff.forward(self.norm3.forward(hidden.clone())) + hidden;
+        let hidden = self.ff.forward(normalize(&self.norm3, hidden.clone())) + hidden;
         hook.after_block(layer, hidden)
     }
 }
@@ -112,14 +112,14 @@ impl SpatialTransformer {
     /// - context: `[batch, context_tokens, context_dim]`
     pub fn forward(&self, layer: usize, hidden: Tensor<4>, context: &Tensor<3>, hook: &mut dyn BlockHook) -> Tensor<4> {
         let shape = hidden.dims();
-        let mut tokens = self.proj_in.forward(flatten(self.norm.forward(hidden.clone())));
+        let mut tokens = dc_kernels::linear(&self.proj_in, flatten(dc_kernels::group_norm(&self.norm, hidden.clone())));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             tokens = match i {
                 0 => block.forward(layer, tokens, context, hook),
                 _ => block.forward(layer, tokens, context, &mut Backbone),
             };
         }
-        self.proj_out.forward(tokens).swap_dims(1, 2).reshape(shape) + hidden
+        dc_kernels::linear(&self.proj_out, tokens).swap_dims(1, 2).reshape(shape) + hidden
     }
 }
 

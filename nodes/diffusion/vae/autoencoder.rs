@@ -93,7 +93,7 @@ impl Vae {
         }
         let moments = self.encoder.forward(image.cast(self.dtype()));
         let moments = match &self.quant_conv {
-            Some(conv) => conv.forward(moments),
+            Some(conv) => dc_kernels::conv2d(conv, moments),
             None => moments,
         };
         let [mean, logvar] = split(moments);
@@ -157,7 +157,7 @@ impl Vae {
     fn decode_unchecked(&self, latents: Tensor<4>) -> Tensor<4> {
         let latents = latents.cast(self.dtype());
         self.decoder.forward(match &self.post_quant_conv {
-            Some(conv) => conv.forward(latents),
+            Some(conv) => dc_kernels::conv2d(conv, latents),
             None => latents,
         })
     }

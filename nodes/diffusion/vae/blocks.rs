@@ -4,9 +4,7 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
+use dc_kernels::{attention, group_norm_silu};
 
 use super::VaeConfig;
 use crate::error::Error;
@@ -64,10 +62,10 @@ impl ResnetBlock {
     /// - `x`: `[batch, d_input, height, width]`
     /// - output: `[batch, d_output, height, width]`
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(silu(self.norm2.forward(h)));
+        let h = dc_kernels::conv2d(&self.conv1, group_norm_silu(&self.norm1, x.clone(), None));
+        let h = dc_kernels::conv2d(&self.conv2, group_norm_silu(&self.norm2, h, None));
         match &self.conv_shortcut {
-            Some(shortcut) => shortcut.forward(x) + h,
+            Some(shortcut) => dc_kernels::conv2d(shortcut, x) + h,
             None => x + h,
         }
     }
@@ -99,11 +97,12 @@ impl Attention {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, d, height, width] = x.dims();
-        let tokens = self.group_norm.forward(x.clone()).reshape([batch, d, height * width]).swap_dims(1, 2);
-        let one_head = |linear: &Linear| linear.forward(tokens.clone()).unsqueeze_dim::<4>(1);
+        let tokens =
+            dc_kernels::group_norm(&self.group_norm, x.clone()).reshape([batch, d, height * width]).swap_dims(1, 2);
+        let one_head = |linear: &Linear| dc_kernels::linear(linear, tokens.clone()).unsqueeze_dim::<4>(1);
         let (q, k, v) = (one_head(&self.to_q), one_head(&self.to_k), one_head(&self.to_v));
-        let out = attention(q, k, v, None, None, AttentionModuleOptions::default());
-        let out = self.to_out.forward(out.squeeze_dim::<3>(1));
+        let out = attention(q, k, v, false);
+        let out = dc_kernels::linear(&self.to_out, out.squeeze_dim::<3>(1));
         x + out.swap_dims(1, 2).reshape([batch, d, height, width])
     }
 }

@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 
@@ -44,9 +43,9 @@ impl Decoder {
     /// - `z`: `[batch, latent_channels, height, width]`
     /// - output: `[batch, channels, height * downscale, width * downscale]`
     pub(super) fn forward(&self, z: Tensor<4>) -> Tensor<4> {
-        let x = self.mid_block.forward(self.conv_in.forward(z));
+        let x = self.mid_block.forward(dc_kernels::conv2d(&self.conv_in, z));
         let x = self.up_blocks.iter().fold(x, |x, block| block.forward(x));
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        dc_kernels::conv2d(&self.conv_out, dc_kernels::group_norm_silu(&self.conv_norm_out, x, None))
     }
 }
 
@@ -70,6 +69,6 @@ impl UpBlock {
         let Some(conv) = &self.upsampler else { return x };
         let [_, _, height, width] = x.dims();
         let double = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([2 * height, 2 * width]);
-        conv.forward(interpolate(x, double))
+        dc_kernels::conv2d(conv, interpolate(x, double))
     }
 }

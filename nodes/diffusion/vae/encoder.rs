@@ -3,7 +3,6 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, PaddingConfig2d};
-use burn::tensor::activation::silu;
 use burn::tensor::{DType, Tensor};
 
 use super::VaeConfig;
@@ -46,9 +45,9 @@ impl Encoder {
     /// - `x`: `[batch, channels, height, width]`
     /// - output: `[batch, 2 * latent_channels, height / downscale, width / downscale]`
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.down_blocks.iter().fold(self.conv_in.forward(x), |x, block| block.forward(x));
+        let x = self.down_blocks.iter().fold(dc_kernels::conv2d(&self.conv_in, x), |x, block| block.forward(x));
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        dc_kernels::conv2d(&self.conv_out, dc_kernels::group_norm_silu(&self.conv_norm_out, x, None))
     }
 }
 
@@ -75,7 +74,7 @@ impl DownBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.resnets.iter().fold(x, |x, resnet| resnet.forward(x));
         match &self.downsampler {
-            Some(conv) => conv.forward(x),
+            Some(conv) => dc_kernels::conv2d(conv, x),
             None => x,
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::layers::normalize;
 use crate::testing::{check_close, check_fixture, device, fixture, fixture_values, input, tolerance, values};
 use crate::weights::Recipe;
 
@@ -88,7 +89,7 @@ fn tensors_inside_are_upstreams() {
 
         let time = unet.time_embedding.forward(&[500.0]);
         check("time_embedding", &values(&time));
-        let hidden = unet.conv_in.forward(latents);
+        let hidden = dc_kernels::conv2d(&unet.conv_in, latents);
         check("conv_in", &values(&hidden));
         let resnet = first.resnets[0].forward(hidden.clone(), &time);
         check("down_blocks.0.resnets.0", &values(&resnet));
@@ -101,7 +102,7 @@ fn tensors_inside_are_upstreams() {
         check(&format!("{name}.attn2"), &values(&probe.attn2.expect("seen")));
         let block = &first.attentions[0].transformer_blocks[0];
         let before_ff = probe.before_ff.expect("seen");
-        check(&format!("{name}.ff"), &values(&block.ff.forward(block.norm3.forward(before_ff))));
+        check(&format!("{name}.ff"), &values(&block.ff.forward(normalize(&block.norm3, before_ff))));
         check(name, &values(&probe.block.expect("seen")));
 
         let (mut last_layer, mut layers) = (None, 0);
@@ -122,19 +123,21 @@ fn tensors_inside_are_upstreams() {
         }
         let ControlFlow::Continue(mut hidden) = unet.mid_block.forward(hidden, &mut pass);
         // At 8x8 latents the middle is one pixel, so that its groups are two values, whose difference the norm amplifies
-        // up to a thousandfold: upstream's own float32 is 5e-5 from its float64 here, and 1.5e-5 at the output.
-        check_to(5e-4, "mid_block", &values(&hidden));
+        // up to a thousandfold. What it amplifies in 2.1 is rounding: upstream's own float32 is 5e-5 from its float64
+        // there, and 1.5e-5 at the output.
+        let (middle, after) = if family == "sd15" { (2e-5, 2e-5) } else { (5e-4, 1e-4) };
+        check_to(middle, "mid_block", &values(&hidden));
         for (i, level) in unet.up_blocks.iter().enumerate() {
             let ControlFlow::Continue(next) = level.decode(hidden, &mut skips, &mut pass);
             hidden = next;
             match i {
-                0 => check_to(1e-4, "up_blocks.0.upsamplers.0", &values(&hidden)),
+                0 => check_to(after, "up_blocks.0.upsamplers.0", &values(&hidden)),
                 3 => last_layer = Some(hidden.clone()),
                 _ => {}
             }
         }
-        check_to(1e-4, "up_blocks.3.attentions.2", &values(&last_layer.expect("four levels")));
-        check_to(1e-4, "conv_norm_out", &values(&unet.conv_norm_out.forward(hidden)));
+        check_to(after, "up_blocks.3.attentions.2", &values(&last_layer.expect("four levels")));
+        check_to(after, "conv_norm_out", &values(&dc_kernels::group_norm(&unet.conv_norm_out, hidden)));
         assert_eq!(layers, unet.transformers().len());
     }
 }
