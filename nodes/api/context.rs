@@ -45,6 +45,23 @@ pub trait RunContext: Sync {
     /// What made the value at this node, as JSON: graph, inputs, digests of the files read. Holds no time and no absolute path.
     fn provenance(&self) -> String;
 
+    /// The node's content key: the same whenever everything that its outputs depend on is. A source of randomness that
+    /// can be repeated. All zeros outside a run.
+    fn key(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    /// Keeps bytes from which a later run of the same node with the same inputs can go on, in the place of those kept
+    /// before. They are forgotten when the node is done. That they could not be kept is no failure.
+    fn checkpoint(&self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
+    /// What [`Self::checkpoint`] kept last in a run that did not come to its end; whole and unchanged.
+    fn restore(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// [`NodeError::Cancelled`] when the run is to stop.
     ///
     /// # Errors

@@ -43,11 +43,29 @@ pub trait Node: Send + Sync {
         String::new()
     }
 
+    /// The plugin it comes from; none for what is built in. Enters what pictures tell about how they were made.
+    fn origin(&self) -> Option<&Origin> {
+        None
+    }
+
     /// Does the work.
     ///
     /// # Errors
     /// Why it could not; [`NodeError::Cancelled`] when the context asked to stop.
     fn run(&self, inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError>;
+}
+
+/// A plugin, as exactly as can be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its id: `film-grain`.
+    pub plugin: String,
+    /// Its version, `MAJOR.MINOR.PATCH`.
+    pub version: String,
+    /// The blake3 of its code, in hexadecimal digits.
+    pub blake3: String,
+    /// The blake3 of the contract it was run under, in hexadecimal digits.
+    pub contract: String,
 }
 
 /// Values by input port.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::NodeError;
 use crate::image::{Image, Mask};
+use crate::portable::Portable;
 
 /// The type of a port. Prints as it is written in documents and messages: `core:image`, `core:list<core:image>`, `dc:latents`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +82,15 @@ pub trait NativeObject: Any + Send + Sync {
     fn summary(&self) -> String;
     /// Memory it holds, for the plan and for eviction.
     fn size_bytes(&self) -> usize;
+
+    /// The value taken apart, when it is worth keeping beyond the process; nothing for models and other values that are
+    /// made again instead. The pack that makes the type brings a [`Decode`](crate::Decode) function for what this gives.
+    ///
+    /// # Errors
+    /// When its tensors cannot be read from their device.
+    fn portable(&self) -> Result<Option<Portable>, NodeError> {
+        Ok(None)
+    }
 }
 
 /// A shared opaque value.
@@ -111,6 +122,14 @@ impl NativeValue {
     /// See [`NativeObject::size_bytes`].
     pub fn size_bytes(&self) -> usize {
         self.0.size_bytes()
+    }
+
+    /// See [`NativeObject::portable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn portable(&self) -> Result<Option<Portable>, NodeError> {
+        self.0.portable()
     }
 }
 
