@@ -1,26 +1,67 @@
 //! What a running node sees of the host.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use dc_graph_node_api::{Image, LogLevel, NodeError, RunContext};
 
-use super::Event;
 use super::provenance::provenance;
 use super::run::Run;
+use super::{Event, Key};
+use crate::store::Store;
 
 /// The host's side of one running node.
 pub(super) struct NodeContext<'a> {
     run: &'a Run<'a>,
     place: usize,
     id: Arc<str>,
+    began: Instant,
+    /// The action key, if the node has one.
+    action: OnceLock<Key>,
     /// The step told last, so that each is told once.
     step: Mutex<Option<(u64, u64)>>,
+    wrote: Mutex<Vec<PathBuf>>,
+    has_checkpoint: AtomicBool,
 }
 
 impl<'a> NodeContext<'a> {
     pub(super) fn new(run: &'a Run<'a>, place: usize, id: Arc<str>) -> Self {
-        Self { run, place, id, step: Mutex::default() }
+        Self {
+            run,
+            place,
+            id,
+            began: Instant::now(),
+            action: OnceLock::new(),
+            step: Mutex::default(),
+            wrote: Mutex::default(),
+            has_checkpoint: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the node is known by this action key.
+    pub(super) fn set_key(&self, key: Key) {
+        let _ = self.action.set(key);
+    }
+
+    /// How long ago the node began.
+    pub(super) fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// The files that the node says it wrote; absolute.
+    pub(super) fn wrote_files(&self) -> Vec<PathBuf> {
+        self.wrote.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there may be a checkpoint of this node.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.has_checkpoint.load(Ordering::Relaxed)
+    }
+
+    fn store(&self) -> Option<(&Store, &Key)> {
+        self.run.options.store.zip(self.action.get())
     }
 }
 
@@ -45,7 +86,9 @@ impl RunContext for NodeContext<'_> {
     }
 
     fn wrote(&self, path: &Path) {
-        self.run.tell(Event::Wrote { node: self.id.clone(), path: path.into() });
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        self.wrote.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        self.run.tell(Event::Wrote { node: self.id.clone(), path });
     }
 
     fn output_dir(&self) -> &Path {
@@ -61,6 +104,25 @@ impl RunContext for NodeContext<'_> {
         let late = self.run.late_reads.lock().unwrap_or_else(PoisonError::into_inner);
         let node = self.run.plan.nodes[self.place].node;
         provenance(self.run.graph, self.run.plan, &late, &self.run.options.document_dir, node)
+    }
+
+    fn key(&self) -> [u8; 32] {
+        // The action key says the same of what the outputs depend on, and is what results are kept under.
+        *self.action.get().unwrap_or(&self.run.plan.nodes[self.place].key).as_bytes()
+    }
+
+    fn checkpoint(&self, bytes: &[u8]) {
+        if let Some((store, key)) = self.store() {
+            self.has_checkpoint.store(true, Ordering::Relaxed);
+            store.put_checkpoint(key, bytes);
+        }
+    }
+
+    fn restore(&self) -> Option<Vec<u8>> {
+        let (store, key) = self.store()?;
+        let state = store.checkpoint(key);
+        self.has_checkpoint.fetch_or(state.is_some(), Ordering::Relaxed);
+        state
     }
 }
 

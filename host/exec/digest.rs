@@ -4,8 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A Blake3 digest; prints as hexadecimal digits.
 pub use blake3::Hash as Digest;
@@ -18,10 +22,11 @@ const SETTLED: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Digests {
     known: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
+    changed: AtomicBool,
 }
 
 /// What changes when a file does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     size: u64,
     modified: Option<SystemTime>,
@@ -65,6 +70,20 @@ impl Digests {
         }
     }
 
+    /// Whether something was learned since this was made or read.
+    pub fn is_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Adds what another one knows of other files.
+    pub fn learn(&self, other: &Self) {
+        let other = std::mem::take(&mut *other.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        other.into_iter().for_each(|(path, digest)| {
+            known.entry(path).or_insert(digest);
+        });
+    }
+
     fn of_file(&self, path: &Path, metadata: &Metadata) -> io::Result<Digest> {
         // Taken before reading, so that a write in between does not go unnoticed.
         let stamp = Stamp::of(metadata);
@@ -77,6 +96,7 @@ impl Digests {
         if stamp.is_settled() {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.insert(path.to_path_buf(), (stamp, digest));
+            self.changed.store(true, Ordering::Relaxed);
         }
         Ok(digest)
     }
@@ -110,6 +130,29 @@ impl Digests {
             hasher.update(&digest.map_or([0; 32], |digest| *digest.as_bytes()));
         }
         Ok(hasher.finalize())
+    }
+}
+
+/// One file in the form that is kept: path, stamp, digest.
+type Line = (PathBuf, Stamp, String);
+
+/// More files than this are not kept unless they are still there.
+const MANY: usize = 4096;
+
+impl Serialize for Digests {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = self.known.lock().map_err(|_| S::Error::custom("a thread panicked"))?;
+        let many = known.len() > MANY;
+        let lines = known.iter().filter(|(path, _)| path.to_str().is_some() && (!many || path.exists()));
+        serializer.collect_seq(lines.map(|(path, (stamp, digest))| (path, stamp, digest.to_string())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let lines = Vec::<Line>::deserialize(deserializer)?;
+        let line = |(path, stamp, digest): Line| Some((path, (stamp, Digest::from_hex(digest).ok()?)));
+        Ok(Self { known: Mutex::new(lines.into_iter().filter_map(line).collect()), changed: AtomicBool::new(false) })
     }
 }
 
@@ -167,6 +210,25 @@ mod tests {
         assert_eq!(digests.of(&path).unwrap(), blake3::hash(b"one"), "touched");
         std::fs::write(&path, "two").unwrap();
         assert_eq!(digests.of(&path).unwrap(), blake3::hash(b"two"), "same size, other contents");
+    }
+
+    #[test]
+    fn kept_and_read_they_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "one").unwrap();
+        age(&path, 100);
+        let digests = Digests::default();
+        digests.of(&path).unwrap();
+        let wrong = blake3::hash(b"wrong");
+        digests.known.lock().unwrap().get_mut(&path).unwrap().1 = wrong;
+        let text = serde_json::to_string(&digests).unwrap();
+        let read: Digests = serde_json::from_str(&text).unwrap();
+        assert!(digests.is_changed() && !read.is_changed());
+        assert_eq!(read.of(&path).unwrap(), wrong, "what was read is used");
+        age(&path, 50);
+        assert_eq!(read.of(&path).unwrap(), blake3::hash(b"one"));
+        assert!(read.is_changed());
     }
 
     #[test]

@@ -53,6 +53,13 @@ pub enum Event {
         /// The file, whole and in its place.
         path: PathBuf,
     },
+    /// A file that a node wrote in an earlier run is still there and the same, so that the node need not run.
+    Kept {
+        /// Its id.
+        node: Arc<str>,
+        /// The file.
+        path: PathBuf,
+    },
     /// A node's outputs were known already: from an earlier run, or from an equal node of this run.
     Cached {
         /// Its id.

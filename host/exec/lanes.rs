@@ -10,77 +10,34 @@
 //! [`execute`](super::execute) within `spawn_blocking`.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dc_graph_node_api::{Lane, NodeError, Value};
 
 use super::context::NodeContext;
+use super::demand::{Job, Known, State, index};
+use super::look_up::Input;
 use super::plan::{links, panic_message};
 use super::report::message_with_sources;
 use super::run::Run;
-use super::step::step;
-use super::wiring::Slot;
-use super::{Event, NodeTiming, Plan, RunError};
-use crate::graph::Graph;
+use super::step::{Prepared, prepare, step};
+use super::{Event, NodeTiming, Observed, RunError};
 
 /// Deep models recurse in their kernels' planners; 2 MiB, the default, has been too little for others.
 const STACK_BYTES: usize = 16 << 20;
 
-/// What the threads of a run share.
-pub(super) struct State {
-    /// Nodes that wait for nothing any more, by lane; the first in the plan first.
-    ready: [BinaryHeap<Reverse<usize>>; 2],
-    /// For each node, the number of links that have no value yet.
-    waiting: Vec<u32>,
-    pub(super) slots: Vec<Slot>,
-    /// Nodes that are to be computed and are not done.
-    left: usize,
-    pub(super) error: Option<RunError>,
-    pub(super) timings: Vec<NodeTiming>,
-    /// Threads of each lane, and how many of them wait for work.
-    threads: [usize; 2],
-    idle: [usize; 2],
-}
-
 /// What became of a node.
-struct Done {
-    /// The value of each output that somebody reads.
-    result: Result<Vec<Option<Value>>, RunError>,
-    /// For itself and for its twins.
-    timings: Vec<NodeTiming>,
-}
-
-fn index(lane: Lane) -> usize {
-    match lane {
-        Lane::Host => 0,
-        Lane::Device => 1,
-    }
-}
-
-impl State {
-    pub(super) fn new(graph: &Graph, plan: &Plan, computed: &[bool], waiting: Vec<u32>, slots: Vec<Slot>) -> Self {
-        let mut state = Self {
-            ready: Default::default(),
-            left: computed.iter().filter(|computed| **computed).count(),
-            waiting,
-            slots,
-            error: None,
-            timings: Vec::new(),
-            threads: [1, 0],
-            idle: [0, 0],
-        };
-        for (place, planned) in plan.nodes.iter().enumerate() {
-            if computed[place] && state.waiting[place] == 0 {
-                state.ready[index(graph.nodes[planned.node].node.spec().lane)].push(Reverse(place));
-            }
-        }
-        state
-    }
+enum Done {
+    /// It ran. Timings are for itself and for its twins.
+    Ran { outputs: Vec<Known>, timings: Vec<NodeTiming>, observed: Option<Observed> },
+    /// Another process ran it meanwhile.
+    Found { outputs: Vec<Known>, timings: Vec<NodeTiming>, observed: Observed },
+    /// It failed, and the run with it.
+    Failed(RunError),
 }
 
 impl Run<'_> {
@@ -99,7 +56,7 @@ impl Run<'_> {
         self.cancel.is_cancelled() || self.stop.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,19 +75,85 @@ impl Run<'_> {
             }
             let next = state.ready[lane].pop();
             self.hire(&mut state, scope);
-            let Some(Reverse(place)) = next else {
-                state.idle[lane] += 1;
-                state = self.wake[lane].wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle[lane] -= 1;
-                continue;
+            state = match next {
+                Some(Reverse((place, Job::LookUp))) => self.look_up(state, place),
+                Some(Reverse((place, Job::Run))) => self.run_one(state, place),
+                None => {
+                    state.idle[lane] += 1;
+                    let mut state = self.wake[lane].wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.idle[lane] -= 1;
+                    state
+                }
             };
-            let ports = links(self.node(place)).map(|port| self.slots.of(self.plan, port));
-            let linked = ports.filter_map(|slot| state.slots[slot].take()).collect();
-            drop(state);
-            let done = self.perform(place, linked);
-            state = self.lock();
-            self.complete(&mut state, place, done);
         }
+    }
+
+    /// Looks a node up in the store.
+    fn look_up<'run>(&'run self, state: MutexGuard<'run, State>, place: usize) -> MutexGuard<'run, State> {
+        let ports: Vec<_> = links(self.node(place)).map(|port| self.slots.of(self.plan, port)).collect();
+        let inputs: Vec<_> = ports.iter().map(|slot| state.slots[*slot].input()).collect();
+        drop(state);
+        // Nodes are asked which files they read, and nodes may panic; then the run tells.
+        let found = catch_unwind(AssertUnwindSafe(|| self.find(place, &inputs))).ok().flatten();
+        let Some(found) = found else {
+            let mut state = self.lock();
+            self.want(&mut state, place);
+            return state;
+        };
+        let told = found.is_held.then(|| self.tell_found(place, &found.wrote));
+        let mut state = self.lock();
+        match told {
+            Some(timings) => state.timings.extend(timings),
+            None => state.untold.push(place),
+        }
+        state.observed.push((place, found.observed));
+        self.found(&mut state, place, found.outputs);
+        state
+    }
+
+    /// Runs a node whose values are at hand.
+    fn run_one<'run>(&'run self, mut state: MutexGuard<'run, State>, place: usize) -> MutexGuard<'run, State> {
+        let ports: Vec<_> = links(self.node(place)).map(|port| self.slots.of(self.plan, port)).collect();
+        let far: Vec<_> = ports.iter().copied().filter(|slot| state.slots[*slot].value.is_none()).collect();
+        if !far.is_empty() {
+            let kept: Vec<_> = far.iter().map(|slot| (*slot, state.slots[*slot].kept.clone())).collect();
+            drop(state);
+            let fetched: Vec<_> = kept.into_iter().map(|(slot, kept)| (slot, self.fetch(kept.as_ref()))).collect();
+            state = self.lock();
+            let mut lost = Vec::new();
+            for (slot, value) in fetched {
+                match value {
+                    Some(value) => state.slots[slot].value = Some(value),
+                    None => lost.push(slot),
+                }
+            }
+            if !lost.is_empty() {
+                self.lost(&mut state, place, &lost);
+                return state;
+            }
+        }
+        let inputs: Vec<_> = ports.iter().map(|slot| Input { value: None, ..state.slots[*slot].input() }).collect();
+        let linked = ports.into_iter().filter_map(|slot| state.slots[slot].take()).collect();
+        drop(state);
+        let done = self.perform(place, linked, inputs);
+        state = self.lock();
+        match done {
+            Done::Ran { outputs, timings, observed } => {
+                state.timings.extend(timings);
+                state.observed.extend(observed.map(|observed| (place, observed)));
+                self.ran(&mut state, place, outputs);
+            }
+            Done::Found { outputs, timings, observed } => {
+                state.timings.extend(timings);
+                state.observed.push((place, observed));
+                self.found(&mut state, place, outputs);
+            }
+            Done::Failed(error) => {
+                self.stop.store(true, Ordering::Relaxed);
+                state.error.get_or_insert(error);
+            }
+        }
+        state
     }
 
     /// Finds one more thread for each lane that has nodes ready. That one does the same, and so on.
@@ -156,65 +179,63 @@ impl Run<'_> {
     }
 
     /// Runs a node, keeps what it gave and tells everybody; whatever the node does, this returns.
-    fn perform(&self, place: usize, linked: Vec<Value>) -> Done {
+    fn perform(&self, place: usize, linked: Vec<Value>, inputs: Vec<Input>) -> Done {
         let (node, type_name) = self.names(place);
-        self.tell(Event::Started { node: node.clone(), type_name: type_name.clone() });
+        let started = || self.tell(Event::Started { node: node.clone(), type_name: type_name.clone() });
         let context = NodeContext::new(self, place, node.clone());
+        let prepared = match catch_unwind(AssertUnwindSafe(|| prepare(self, place, linked, &inputs, &context))) {
+            Ok(Ok(Prepared::Found(found))) => {
+                let timings = self.tell_found(place, &found.wrote);
+                return Done::Found { outputs: found.outputs, timings, observed: found.observed };
+            }
+            Ok(Ok(Prepared::ToRun(prepared))) => prepared,
+            Ok(Err(error)) => {
+                started();
+                return self.failed(place, Ok(error), Duration::ZERO);
+            }
+            Err(panic) => {
+                started();
+                return self.failed(place, Err(panic_message(&*panic)), Duration::ZERO);
+            }
+        };
+        started();
         let began = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| step(self, place, linked, &context)));
-        let took = began.elapsed();
-        let error = match result {
-            Ok(Ok(values)) => {
+        match catch_unwind(AssertUnwindSafe(|| step(self, place, prepared, &context))) {
+            Ok(Ok((outputs, mut observed))) => {
+                let took = began.elapsed();
                 self.tell(Event::Finished { node: node.clone(), took });
                 let mut timings = vec![NodeTiming { node, type_name, seconds: took.as_secs_f64(), cached: false }];
                 timings.extend(self.twins.get(&place).into_iter().flatten().map(|twin| self.tell_cached(*twin)));
-                return Done { result: Ok(values), timings };
+                if let Some(observed) = &mut observed {
+                    observed.seconds = Some(took.as_secs_f64());
+                }
+                Done::Ran { outputs, timings, observed }
             }
-            Ok(Err(NodeError::Cancelled)) if self.is_stopping() => {
-                return Done { result: Err(RunError::Cancelled), timings: Vec::new() };
-            }
-            Ok(Err(error)) => RunError::NodeFailed {
-                node: node.to_string(),
-                type_name: type_name.to_string(),
+            Ok(Err(error)) => self.failed(place, Ok(error), began.elapsed()),
+            Err(panic) => self.failed(place, Err(panic_message(&*panic)), began.elapsed()),
+        }
+    }
+
+    /// Tells why a node failed: with an error, or with what a panic said.
+    fn failed(&self, place: usize, why: Result<NodeError, String>, took: Duration) -> Done {
+        let (node, type_name) = self.names(place);
+        let (id, type_name) = (node.to_string(), type_name.to_string());
+        let error = match why {
+            Ok(NodeError::Cancelled) if self.is_stopping() => return Done::Failed(RunError::Cancelled),
+            Ok(error) => RunError::NodeFailed {
+                node: id,
+                type_name,
                 message: message_with_sources(&error),
                 hint: error.hint().map(Into::into),
             },
-            Err(panic) => RunError::NodePanicked {
-                node: node.to_string(),
-                type_name: type_name.to_string(),
-                message: panic_message(&*panic),
-            },
+            Err(message) => RunError::NodePanicked { node: id, type_name, message },
         };
         let message = match &error {
             RunError::NodeFailed { message, .. } => message.clone(),
             other => other.to_string(),
         };
         self.tell(Event::Failed { node, took, message });
-        Done { result: Err(error), timings: Vec::new() }
-    }
-
-    /// Hands a node's values on, and readies those that waited for them only.
-    fn complete(&self, state: &mut State, place: usize, done: Done) {
-        state.timings.extend(done.timings);
-        match done.result {
-            Ok(values) => {
-                for (slot, value) in (self.slots.first(place)..).zip(values) {
-                    state.slots[slot].value = value;
-                }
-                state.left -= 1;
-                for reader in self.readers.of(place) {
-                    state.waiting[*reader] -= 1;
-                    if state.waiting[*reader] == 0 {
-                        let lane = self.node(*reader).node.spec().lane;
-                        state.ready[index(lane)].push(Reverse(*reader));
-                    }
-                }
-            }
-            Err(error) => {
-                self.stop.store(true, Ordering::Relaxed);
-                state.error.get_or_insert(error);
-            }
-        }
+        Done::Failed(error)
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, DfsPostOrder, Reversed};
@@ -37,6 +37,8 @@ pub struct PlannedNode {
     pub same_as: Option<usize>,
     /// The files it reads, as far as they are known before the run.
     pub reads: Vec<FileRead>,
+    /// What else its outputs depend on, see [`Node::key_salt`](dc_graph_node_api::Node::key_salt).
+    pub salt: String,
 }
 
 /// A file or folder that a node reads.
@@ -91,11 +93,11 @@ pub fn plan(graph: &Graph, digests: &Digests) -> Result<Plan, PlanError> {
     for (place, index) in order.into_iter().enumerate() {
         let node = &graph.nodes[index];
         let reads = read_digests(node, digests)?;
-        let (key, reusable) = node_key(graph, &plan, index, &reads, &mut keys)?;
+        let (key, reusable, salt) = node_key(graph, &plan, index, &reads, &mut keys)?;
         let earlier = *first.entry(key).or_insert(place);
         let same_as = (earlier != place).then_some(earlier);
         plan.position[index.index()] = place as u32;
-        plan.nodes.push(PlannedNode { node: index, key, reusable, same_as, reads });
+        plan.nodes.push(PlannedNode { node: index, key, reusable, same_as, reads, salt });
     }
     // Every link of a node was looked up while its key was made; those of the graph's outputs were not.
     for (name, port) in &graph.outputs {
@@ -108,6 +110,11 @@ pub fn plan(graph: &Graph, digests: &Digests) -> Result<Plan, PlanError> {
 }
 
 impl Plan {
+    /// Every file that the graph is known to read before it runs.
+    pub fn reads(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().flat_map(|planned| &planned.reads).map(|read| read.path.as_path())
+    }
+
     /// Where a node of the graph stands in [`Self::nodes`]; nothing when no output needs it.
     pub fn position(&self, node: NodeIndex) -> Option<usize> {
         self.position.get(node.index()).filter(|place| **place != ABSENT).map(|place| *place as usize)
@@ -143,7 +150,7 @@ fn read_digests(node: &GraphNode, digests: &Digests) -> Result<Vec<FileRead>, Pl
     node.reads.iter().map(read).collect()
 }
 
-/// A node's key, and whether it means the same in every run.
+/// A node's key, whether it means the same in every run, and its salt.
 ///
 /// What a node with an effect gives depends on more than its inputs (where it writes, what is there already), so it is
 /// never taken for another one, nor is what follows from it.
@@ -153,7 +160,7 @@ fn node_key(
     index: NodeIndex,
     reads: &[FileRead],
     keys: &mut Keys,
-) -> Result<(Key, bool), PlanError> {
+) -> Result<(Key, bool, String), PlanError> {
     let node = &graph.nodes[index];
     let spec = node.node.spec();
     let salt = catch_unwind(AssertUnwindSafe(|| node.node.key_salt())).map_err(|panic| PlanError::Panicked {
@@ -171,8 +178,8 @@ fn node_key(
     let known_ancestors =
         links(node).all(|port| plan.position(port.node).is_some_and(|place| plan.nodes[place].reusable));
     Ok(match key.filter(|_| repeatable) {
-        Some(key) => (key, known_ancestors),
-        None => (Keys::unique(index.index()), false),
+        Some(key) => (key, known_ancestors, salt),
+        None => (Keys::unique(index.index()), false, salt),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What made a value, as text that a picture carries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use dc_graph_node_api::PortType;
@@ -10,8 +10,10 @@ use serde_json::{Value as Json, json};
 
 use super::{FileRead, Plan};
 use crate::graph::Graph;
+use crate::proof::depends_on;
 
-/// The graph with this run's inputs, the node that saves, and the digests of all files that its ancestors read, as JSON.
+/// The graph with this run's inputs, the node that saves, and the digests of all files that its ancestors read and of the
+/// plugins they come from, as JSON.
 /// The same run anywhere and at any time gives the same bytes: no time, no absolute path.
 ///
 /// `late` holds the files that a plan cannot know.
@@ -23,20 +25,39 @@ pub(super) fn provenance(
     node: NodeIndex,
 ) -> String {
     let mut files = Vec::new();
+    let mut plugins = BTreeMap::new();
+    let mut node_types = BTreeMap::new();
     for index in ancestors(graph, node) {
+        if let Some(origin) = graph.nodes[index].node.origin() {
+            let plugin = json!({ "version": origin.version, "blake3": origin.blake3, "contract": origin.contract });
+            plugins.insert(origin.plugin.as_str(), plugin);
+        }
         let known = plan.position(index).map_or(&[][..], |place| &plan.nodes[place].reads);
+        let spec = graph.nodes[index].node.spec();
+        node_types.entry(spec.type_name.as_str()).or_insert_with(|| {
+            let mut told = json!({ "version": spec.version });
+            let depends_on = depends_on(&*graph.nodes[index].node);
+            if !depends_on.is_empty() {
+                told["depends_on"] = depends_on.into();
+            }
+            told
+        });
         for read in late.get(&index).map_or(known, Vec::as_slice) {
             let name = file_name(&read.path);
             files.push(json!({ "node": graph.nodes[index].id, "name": name, "blake3": read.digest.to_string() }));
         }
     }
-    let text = json!({
+    let mut text = json!({
         "program": "dc-graph",
         "version": env!("CARGO_PKG_VERSION"),
         "node": graph.nodes[node].id,
         "graph": portable(graph, document_dir),
         "files": files,
+        "node_types": node_types,
     });
+    if !plugins.is_empty() {
+        text["plugins"] = json!(plugins);
+    }
     text.to_string()
 }
 
@@ -192,6 +213,7 @@ mod tests {
                 },
             },
             "files": [{ "node": "a", "name": "here.txt", "blake3": blake3::hash(b"one").to_string() }],
+            "node_types": { "Read Text": { "version": 1 }, "Save": { "version": 1 }, "Text Template": { "version": 1 } },
         });
         assert_eq!(serde_json::from_str::<Json>(&texts[0]).unwrap(), expected);
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dc_graph_node_api::{NodeError, Value};
@@ -18,6 +19,9 @@ pub struct RunReport {
     pub nodes: Vec<NodeTiming>,
     /// How long the run took.
     pub seconds: f64,
+    /// Every file that it depended on, beside the graph itself; absolute.
+    #[serde(skip)]
+    pub read: Vec<PathBuf>,
 }
 
 /// How long a node took.
@@ -152,6 +156,7 @@ mod tests {
             ],
             nodes: vec![NodeTiming { node: "a".into(), type_name: "Number".into(), seconds: 0.25, cached: false }],
             seconds: 1.5,
+            read: vec![],
         };
         let expected = json!({
             "outputs": { "n": 0.5, "l": ["a"], "i": { "type": "core:image", "width": 2, "height": 1, "channels": 3 } },

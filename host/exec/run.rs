@@ -9,11 +9,13 @@ use std::time::Instant;
 use dc_graph_node_api::{Outputs, Value};
 use petgraph::graph::NodeIndex;
 
-use super::lanes::State;
+use super::demand::{State, Status};
+use super::look_up::numbers;
 use super::plan::links;
 use super::wiring::{Readers, Slot, Slots, source};
 use super::{Cache, CancelToken, Digests, Event, FileRead, NodeTiming, Plan, RunError, RunReport};
 use crate::graph::{Graph, GraphNode};
+use crate::store::{LastNode, LastRun, Observation, Store};
 
 /// What a run needs beside the graph.
 #[derive(Clone, Debug)]
@@ -26,12 +28,16 @@ pub struct RunOptions<'a> {
     pub threads: usize,
     /// Digests of files.
     pub digests: &'a Digests,
-    /// Outputs of earlier runs, if they are to be used and added to.
+    /// Outputs of earlier runs of this process, if they are to be used and added to.
     pub cache: Option<&'a Cache>,
+    /// Outputs of earlier runs of any process, if they are to be used and added to.
+    pub store: Option<&'a Store>,
+    /// The graph's file, so that the store remembers what its nodes depended on.
+    pub document: Option<PathBuf>,
 }
 
 impl<'a> RunOptions<'a> {
-    /// As many threads as the machine has cores, and no cache.
+    /// As many threads as the machine has cores, no cache and no store.
     pub fn new(output_dir: &Path, document_dir: &Path, digests: &'a Digests) -> Self {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         Self {
@@ -40,6 +46,8 @@ impl<'a> RunOptions<'a> {
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             digests,
             cache: None,
+            store: None,
+            document: None,
         }
     }
 }
@@ -47,8 +55,9 @@ impl<'a> RunOptions<'a> {
 /// Computes what the plan of a graph says, on this thread and others, and tells `listener` on the way (from any of them).
 /// Returns when no node runs any more.
 ///
-/// A node whose outputs the cache has does not run, nor do those that only it needs: they count as cached. Nodes with an
-/// effect always run.
+/// A node whose outputs the cache has does not run, nor do those that only it needs: they count as cached. What the store
+/// knows does not run either, unless somebody needs a value that the store does not hold, such as a model. A node with an
+/// effect runs unless the store knows the files that it wrote, and they are still there and the same.
 ///
 /// # Errors
 /// The first failure. Nodes that run at that time are asked to stop and waited for.
@@ -63,7 +72,10 @@ pub fn execute(
     let mut run = Run::prepare(graph, plan, options, cancel, listener);
     run.tell(Event::RunStarted { nodes: plan.nodes.len() });
     run.report_known();
+    run.begin(&mut run.lock());
     run.work_all();
+    run.report_untold();
+    run.remember();
     let state = run.state.get_mut().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = state.error.take() {
         return Err(error);
@@ -71,7 +83,12 @@ pub fn execute(
     let nodes = std::mem::take(&mut state.timings);
     let named = graph.outputs.iter().map(|(name, port)| (name, run.slots.of(plan, *port)));
     let outputs = named.filter_map(|(name, slot)| Some((name.clone(), state.slots[slot].take()?))).collect();
-    Ok(RunReport { outputs, nodes, seconds: began.elapsed().as_secs_f64() })
+    let late = run.late_reads.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut read: Vec<_> = plan.reads().map(Path::to_path_buf).collect();
+    read.extend(late.values().flatten().map(|read| read.path.clone()));
+    read.sort();
+    read.dedup();
+    Ok(RunReport { outputs, nodes, seconds: began.elapsed().as_secs_f64(), read })
 }
 
 /// A run under way.
@@ -83,9 +100,14 @@ pub(super) struct Run<'a> {
     pub(super) listener: &'a (dyn Fn(Event) + Sync),
     pub(super) slots: Slots,
     pub(super) readers: Readers,
-    /// Whether each planned node is to be computed.
-    pub(super) computed: Vec<bool>,
-    /// The nodes with the same key as a computed one.
+    /// Whether each planned node is to be looked up or computed.
+    pub(super) open: Vec<bool>,
+    /// Whether each slot is an output of the graph.
+    pub(super) shown: Vec<bool>,
+    /// Whether the contents of values matter: to a store, to later runs of this process, or to a plugin that draws its
+    /// randomness from them.
+    pub(super) tracks: bool,
+    /// The nodes with the same key as an open one.
     pub(super) twins: HashMap<usize, Vec<usize>>,
     /// Files whose names came through a link, so that no plan knows them.
     pub(super) late_reads: Mutex<HashMap<NodeIndex, Vec<FileRead>>>,
@@ -97,7 +119,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Decides what to compute, from the outputs back to the sources: a node whose outputs are known needs no ancestors.
+    /// Decides what to look at, from the outputs back to the sources: a node whose outputs the cache has needs no ancestors.
     fn prepare(
         graph: &'a Graph,
         plan: &'a Plan,
@@ -108,12 +130,14 @@ impl<'a> Run<'a> {
         let mut slots = Slots::new(graph, plan);
         let mut values: Vec<Slot> = Vec::new();
         values.resize_with(slots.wanted.len(), Slot::default);
+        let mut shown = vec![false; values.len()];
         let mut needed = vec![false; plan.nodes.len()];
-        let mut computed = vec![false; plan.nodes.len()];
+        let mut open = vec![false; plan.nodes.len()];
         for (_, port) in &graph.outputs {
             needed[source(plan, *port)] = true;
             let slot = slots.of(plan, *port);
             slots.wanted[slot] += 1;
+            shown[slot] = true;
         }
         for (place, planned) in plan.nodes.iter().enumerate().rev() {
             let node = &graph.nodes[planned.node];
@@ -121,14 +145,21 @@ impl<'a> Run<'a> {
                 continue;
             }
             let known = options.cache.filter(|_| planned.reusable).and_then(|cache| cache.get(&planned.key));
-            if let Some(known) = known.and_then(|outputs| in_order(node, &outputs)) {
-                for (slot, value) in (slots.first(place)..).zip(known) {
+            if let Some((known, digests)) =
+                known.and_then(|(outputs, digests)| Some((in_order(node, &outputs)?, digests)))
+            {
+                let mut digests = digests.iter();
+                for (slot, value) in slots.all(place).zip(known) {
                     // All readers come later in the plan, so all have been counted.
-                    values[slot].value = (slots.wanted[slot] > 0).then_some(value);
+                    let is_wanted = slots.wanted[slot] > 0;
+                    values[slot].value = is_wanted.then_some(value);
+                    values[slot].digest = digests.next().copied();
+                    // The cache holds it anyhow: whoever may come back for it finds it.
+                    slots.wanted[slot] += u32::from(is_wanted);
                 }
                 continue;
             }
-            computed[place] = true;
+            open[place] = true;
             for port in links(node) {
                 needed[source(plan, port)] = true;
                 let slot = slots.of(plan, port);
@@ -138,14 +169,30 @@ impl<'a> Run<'a> {
         for (slot, wanted) in values.iter_mut().zip(&slots.wanted) {
             slot.readers = *wanted;
         }
-        let (readers, waiting) = Readers::new(graph, plan, &computed);
+        let (readers, unknown) = Readers::new(graph, plan, &open);
         let mut twins: HashMap<usize, Vec<usize>> = HashMap::new();
         for (place, planned) in plan.nodes.iter().enumerate() {
-            if let Some(first) = planned.same_as.filter(|first| computed[*first]) {
+            if let Some(first) = planned.same_as.filter(|first| open[*first]) {
                 twins.entry(first).or_default().push(place);
             }
         }
-        let state = State::new(graph, plan, &computed, waiting, values);
+        let is_plugin = |planned: &super::PlannedNode| graph.nodes[planned.node].node.origin().is_some();
+        let tracks = options.store.is_some() || options.cache.is_some() || plan.nodes.iter().any(is_plugin);
+        let state = State {
+            ready: Default::default(),
+            status: open.iter().map(|open| if *open { Status::Open } else { Status::Apart }).collect(),
+            unknown,
+            missing: vec![0; plan.nodes.len()],
+            awaited_by: vec![Vec::new(); plan.nodes.len()],
+            slots: values,
+            left: open.iter().filter(|open| **open).count(),
+            error: None,
+            timings: Vec::new(),
+            observed: Vec::new(),
+            untold: Vec::new(),
+            threads: [1, 0],
+            idle: [0, 0],
+        };
         Self {
             graph,
             plan,
@@ -154,7 +201,9 @@ impl<'a> Run<'a> {
             listener,
             slots,
             readers,
-            computed,
+            open,
+            shown,
+            tracks,
             twins,
             late_reads: Mutex::default(),
             state: Mutex::new(state),
@@ -167,12 +216,58 @@ impl<'a> Run<'a> {
     fn report_known(&mut self) {
         let mut timings = Vec::with_capacity(self.plan.nodes.len());
         for (place, planned) in self.plan.nodes.iter().enumerate() {
-            let computed = self.computed[planned.same_as.unwrap_or(place)];
-            if !computed {
+            let open = self.open[planned.same_as.unwrap_or(place)];
+            if !open {
                 timings.push(self.tell_cached(place));
             }
         }
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).timings = timings;
+    }
+
+    /// Tells of those nodes that would have run if somebody had needed what they give.
+    fn report_untold(&self) {
+        let mut state = self.lock();
+        let mut untold = std::mem::take(&mut state.untold);
+        untold.retain(|place| matches!(state.status[*place], Status::Known { .. }));
+        drop(state);
+        let timings: Vec<_> = untold.into_iter().flat_map(|place| self.tell_found(place, &[])).collect();
+        self.lock().timings.extend(timings);
+    }
+
+    /// Leaves to the store what the next run and the next plan want to know.
+    fn remember(&self) {
+        let Some(store) = self.options.store else { return };
+        let mut state = self.lock();
+        let observed = std::mem::take(&mut state.observed);
+        drop(state);
+        let timing = |(place, observed): &(usize, super::Observed)| {
+            let (node, device) = (self.node(*place), self.plan.nodes[*place].salt.clone());
+            let observation = Observation { device, numbers: numbers(node), seconds: observed.seconds? };
+            Some((node.node.spec().type_name.clone(), observation))
+        };
+        store.add_timings(observed.iter().filter_map(timing));
+        if let Some(graph) = &self.options.document {
+            let nodes = observed.into_iter().flat_map(|(place, observed)| {
+                let node = LastNode { key: observed.key.to_string(), ingredients: observed.ingredients };
+                let twins = self.twins.get(&place).into_iter().flatten().copied();
+                std::iter::once(place).chain(twins).map(move |place| (self.node(place).id.clone(), node.clone()))
+            });
+            store.put_last_run(LastRun {
+                graph: graph.clone(),
+                peak_bytes: super::memory::peak_bytes(),
+                nodes: nodes.collect(),
+            });
+        }
+        store.put_digests(self.options.digests);
+        store.keep_bound();
+    }
+
+    /// Notes the files that a node reads whose names came through links.
+    pub(super) fn note_late_reads(&self, place: usize, reads: Option<Vec<FileRead>>) {
+        if let Some(reads) = reads {
+            let mut late = self.late_reads.lock().unwrap_or_else(PoisonError::into_inner);
+            late.insert(self.plan.nodes[place].node, reads);
+        }
     }
 
     /// Tells that a node need not run.

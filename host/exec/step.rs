@@ -1,42 +1,97 @@
 //! One node: its inputs, its run, the check of its outputs.
 
 use std::path::Path;
-use std::sync::PoisonError;
 
-use dc_graph_node_api::{InputSpec, Inputs, NodeError, OutputSpec, Outputs, PortType, RunContext, Value};
+use dc_graph_node_api::{InputSpec, Inputs, LogLevel, NodeError, OutputSpec, Outputs, PortType, RunContext, Value};
 
-use super::FileRead;
+use super::action::Action;
+use super::context::NodeContext;
+use super::demand::Known;
+use super::keep::keep;
+use super::look_up::{Found, Input, Observed};
 use super::run::Run;
+use super::{Digests, FileRead};
 use crate::graph::{Binding, GraphNode, limit_problem, resolve_path};
+use crate::store::Lock;
 
-/// Runs a node and gives the value of each output that somebody reads. `linked` holds the values of its links, in order.
-pub(super) fn step(
+/// A node whose inputs are known.
+pub(super) enum Prepared {
+    /// It is to be run.
+    ToRun(ToRun),
+    /// Another process has run it meanwhile.
+    Found(Found),
+}
+
+/// All that a node needs to run.
+pub(super) struct ToRun {
+    inputs: Inputs,
+    action: Option<Action>,
+    /// Keeps other processes from doing the same at the same time.
+    _lock: Option<Lock>,
+}
+
+/// Puts a node's inputs together and finds out what its outputs will depend on. `linked` holds the values of its links, in
+/// order.
+pub(super) fn prepare(
     run: &Run<'_>,
     place: usize,
     linked: Vec<Value>,
-    context: &dyn RunContext,
-) -> Result<Vec<Option<Value>>, NodeError> {
+    digests: &[Input],
+    context: &NodeContext<'_>,
+) -> Result<Prepared, NodeError> {
     let node = run.node(place);
     let inputs = inputs(node, linked, &run.options.document_dir)?;
-    if node.reads_unknown {
-        let reads = late_reads(run, node, &inputs)?;
-        run.late_reads.lock().unwrap_or_else(PoisonError::into_inner).insert(run.plan.nodes[place].node, reads);
+    let late = if node.reads_unknown { Some(read_digests(node, &inputs, run.options.digests)?) } else { None };
+    let action = if run.tracks { run.action(place, late.as_deref(), digests) } else { None };
+    run.note_late_reads(place, late);
+    let Some(action) = action else { return Ok(Prepared::ToRun(ToRun { inputs, action: None, _lock: None })) };
+    context.set_key(action.key);
+    let mut lock = None;
+    if let Some(store) = run.options.store.filter(|store| store.is_writable()) {
+        let mut waited = false;
+        lock = store.lock(&action.key, || {
+            if !std::mem::replace(&mut waited, true) {
+                context.log(LogLevel::Info, "another process computes this; waiting for it");
+            }
+            !run.is_stopping()
+        });
+        if waited {
+            context.check_cancelled()?;
+        }
+        if let Some(found) = run.find_action(place, action.clone()).filter(|found| found.is_held) {
+            return Ok(Prepared::Found(found));
+        }
     }
+    Ok(Prepared::ToRun(ToRun { inputs, action: Some(action), _lock: lock }))
+}
+
+/// Runs a node, and keeps what it gave.
+pub(super) fn step(
+    run: &Run<'_>,
+    place: usize,
+    prepared: ToRun,
+    context: &NodeContext<'_>,
+) -> Result<(Vec<Known>, Option<Observed>), NodeError> {
+    let ToRun { inputs, action, _lock } = prepared;
+    let node = run.node(place);
     let outputs = node.node.run(&inputs, context)?;
     // Values that only this node needed go before it counts as done.
     drop(inputs);
     let values = checked(&node.node.spec().outputs, &outputs)?;
+    let known = if run.tracks {
+        keep(run, place, action.as_ref(), values, context)
+    } else {
+        values.into_iter().map(|value| Known { digest: None, kept: None, value: Some(value) }).collect()
+    };
     let planned = &run.plan.nodes[place];
     if let Some(cache) = run.options.cache.filter(|_| planned.reusable) {
-        cache.put(planned.key, outputs);
+        cache.put(planned.key, outputs, known.iter().filter_map(|known| known.digest).collect::<Vec<_>>());
     }
-    let first = run.slots.first(place);
-    let wanted = &run.slots.wanted[first..first + values.len()];
-    Ok(values.into_iter().zip(wanted).map(|(value, wanted)| (*wanted > 0).then_some(value)).collect())
+    Ok((known, action.map(Action::observed)))
 }
 
-/// The files a node reads, now that all its inputs are known: they are looked at before the node begins.
-fn late_reads(run: &Run<'_>, node: &GraphNode, inputs: &Inputs) -> Result<Vec<FileRead>, NodeError> {
+/// The files a node reads, now that the names of all are known: they are looked at before the node begins.
+pub(super) fn read_digests(node: &GraphNode, inputs: &Inputs, digests: &Digests) -> Result<Vec<FileRead>, NodeError> {
     let paths = node.node.reads(inputs).map_err(|problems| {
         let mut problems = problems.into_iter();
         match problems.next() {
@@ -44,7 +99,7 @@ fn late_reads(run: &Run<'_>, node: &GraphNode, inputs: &Inputs) -> Result<Vec<Fi
             None => NodeError::failed("its inputs do not suit it"),
         }
     })?;
-    let read = |path: std::path::PathBuf| match run.options.digests.of(&path) {
+    let read = |path: std::path::PathBuf| match digests.of(&path) {
         Ok(digest) => Ok(FileRead { path, digest }),
         Err(source) => Err(NodeError::File { path, source }),
     };
@@ -52,35 +107,48 @@ fn late_reads(run: &Run<'_>, node: &GraphNode, inputs: &Inputs) -> Result<Vec<Fi
 }
 
 fn inputs(node: &GraphNode, linked: Vec<Value>, document_dir: &Path) -> Result<Inputs, NodeError> {
+    partial_inputs(node, linked.into_iter().map(Some).collect(), document_dir)
+}
+
+/// A node's inputs as far as they are known: `linked` holds the values of its links, in order, or nothing.
+pub(super) fn partial_inputs(
+    node: &GraphNode,
+    linked: Vec<Option<Value>>,
+    document_dir: &Path,
+) -> Result<Inputs, NodeError> {
     let mut linked = linked.into_iter();
     let mut inputs = Inputs::default();
     for (spec, binding) in node.node.spec().inputs.iter().zip(&node.bindings) {
         let mut next = |ty: &PortType| {
             let value = linked.next().ok_or_else(|| NodeError::input(&spec.name, "its value got lost"))?;
+            let Some(value) = value else { return Ok(None) };
             let value = coerced(spec, value, ty, document_dir)?;
             within_limits(spec, &value)?;
-            Ok::<_, NodeError>(value)
+            Ok::<_, NodeError>(Some(value))
         };
         let value = match binding {
-            Binding::Absent => continue,
-            Binding::Value(value) => value.clone(),
+            Binding::Absent => None,
+            Binding::Value(value) => Some(value.clone()),
             Binding::Link(_) => next(&spec.ty)?,
             Binding::List(elements) => {
                 let PortType::List(of) = &spec.ty else {
                     return Err(NodeError::input(&spec.name, format!("expected `{}`, found a list", spec.ty)));
                 };
                 let element = |binding: &Binding| match binding {
-                    Binding::Value(value) => Ok(value.clone()),
+                    Binding::Value(value) => Ok(Some(value.clone())),
                     Binding::Link(_) => next(of),
                     Binding::Absent | Binding::List(_) => {
                         Err(NodeError::input(&spec.name, "an element of the list is neither a value nor a link"))
                     }
                 };
                 let elements: Vec<_> = elements.iter().map(element).collect::<Result<_, _>>()?;
-                Value::list((**of).clone(), elements)
+                let elements: Option<Vec<_>> = elements.into_iter().collect();
+                elements.map(|elements| Value::list((**of).clone(), elements))
             }
         };
-        inputs.set(&spec.name, value);
+        if let Some(value) = value {
+            inputs.set(&spec.name, value);
+        }
     }
     Ok(inputs)
 }

@@ -8,6 +8,7 @@ use petgraph::graph::NodeIndex;
 
 use super::{Cache, CancelToken, Digests, Event, RunError, RunOptions, RunReport, execute, plan};
 use crate::graph::{Binding, Graph, GraphNode, Location, PortRef};
+use crate::store::Store;
 use crate::testing::TestNode;
 
 /// A graph under construction.
@@ -97,6 +98,7 @@ pub(super) fn add() -> Arc<dyn Node> {
 pub(super) struct Setup<'a> {
     pub(super) threads: usize,
     pub(super) cache: Option<&'a Cache>,
+    pub(super) store: Option<&'a Store>,
     pub(super) cancel: CancelToken,
     pub(super) digests: Digests,
     pub(super) dir: PathBuf,
@@ -107,6 +109,7 @@ impl Default for Setup<'_> {
         Self {
             threads: 4,
             cache: None,
+            store: None,
             cancel: CancelToken::default(),
             digests: Digests::default(),
             dir: Path::new("/").into(),
@@ -121,6 +124,7 @@ impl Setup<'_> {
         let mut options = RunOptions::new(&self.dir, &self.dir, &self.digests);
         options.threads = self.threads;
         options.cache = self.cache;
+        options.store = self.store;
         let heard = Mutex::new(Vec::new());
         let listener = |event: Event| {
             let line = match event {
@@ -130,6 +134,7 @@ impl Setup<'_> {
                 Event::Preview { node, .. } => format!("preview {node}"),
                 Event::Log { node, message, .. } => format!("log {node} {message}"),
                 Event::Wrote { node, path } => format!("wrote {node} {}", path.display()),
+                Event::Kept { node, path } => format!("kept {node} {}", path.display()),
                 Event::Cached { node } => format!("cached {node}"),
                 Event::Finished { node, .. } => format!("finished {node}"),
                 Event::Failed { node, message, .. } => format!("failed {node} {message}"),

@@ -1,10 +1,13 @@
 //! Who reads what: the way of values from node to node.
 
+use std::ops::Range;
+
 use dc_graph_node_api::Value;
 
-use super::Plan;
 use super::plan::links;
+use super::{Digest, Plan};
 use crate::graph::{Graph, PortRef};
+use crate::store::KeptOutput;
 
 /// Where the outputs of each planned node are kept: slot `first[place] + output`.
 pub(super) struct Slots {
@@ -17,16 +20,34 @@ pub(super) struct Slots {
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) value: Option<Value>,
+    /// How many links and named outputs may still read it.
     pub(super) readers: u32,
+    /// The digest of the value, once it is known.
+    pub(super) digest: Option<Digest>,
+    /// What the store has of it.
+    pub(super) kept: Option<KeptOutput>,
 }
 
-/// For each planned node, the computed nodes that wait for it, once per link: `list[first[place]..first[place + 1]]`.
+/// For each planned node, the nodes of the run that read it, once per link: `list[first[place]..first[place + 1]]`.
 pub(super) struct Readers {
     first: Vec<usize>,
     list: Vec<usize>,
 }
 
 impl Slot {
+    /// Whether the value is at hand, here or in the store.
+    pub(super) fn is_held(&self) -> bool {
+        self.value.is_some() || self.kept.is_some()
+    }
+
+    /// One reader fewer. The value goes with the last one.
+    pub(super) fn release(&mut self) {
+        self.readers = self.readers.saturating_sub(1);
+        if self.readers == 0 {
+            self.value = None;
+        }
+    }
+
     /// The value, for one reader.
     pub(super) fn take(&mut self) -> Option<Value> {
         self.readers = self.readers.saturating_sub(1);
@@ -45,9 +66,9 @@ impl Slots {
         Self { first, wanted: vec![0; count] }
     }
 
-    /// The slot of a node's first output.
-    pub(super) fn first(&self, place: usize) -> usize {
-        self.first[place]
+    /// The slots of a node's outputs.
+    pub(super) fn all(&self, place: usize) -> Range<usize> {
+        self.first[place]..self.first.get(place + 1).copied().unwrap_or(self.wanted.len())
     }
 
     /// The slot that a link reads.
@@ -57,14 +78,14 @@ impl Slots {
 }
 
 impl Readers {
-    /// The readers, and for each node the number of links it waits for.
-    pub(super) fn new(graph: &Graph, plan: &Plan, computed: &[bool]) -> (Self, Vec<u32>) {
+    /// The readers among the `open` nodes, of open nodes; and for each node the number of links that lead to one.
+    pub(super) fn new(graph: &Graph, plan: &Plan, open: &[bool]) -> (Self, Vec<u32>) {
         let mut waiting = vec![0; plan.nodes.len()];
         let mut links_to_wait_for = Vec::new();
-        for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| computed[*place]) {
+        for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| open[*place]) {
             for port in links(&graph.nodes[planned.node]) {
                 let from = source(plan, port);
-                if computed[from] {
+                if open[from] {
                     waiting[place] += 1;
                     links_to_wait_for.push((from, place));
                 }
