@@ -7,6 +7,8 @@ use std::path::{Component, Path};
 use dc_graph_node_api::{NodeSpec, PortType};
 use serde::{Deserialize, Serialize};
 
+use super::limits::LimitsTable;
+
 /// The version of the manifest's schema that this host reads.
 const SCHEMA: u32 = 1;
 
@@ -20,6 +22,21 @@ pub enum Capability {
     WriteFiles,
     /// The compute device of a run.
     Device,
+    /// One folder that the user names, to read.
+    ReadFolder,
+    /// One folder that the user names, to write.
+    WriteFolder,
+    /// The wall clock.
+    Clock,
+    /// Requests to hosts that the manifest names.
+    Http,
+}
+
+impl Capability {
+    /// Whether it is for the built-in pack alone: components cannot have it.
+    fn is_native(self) -> bool {
+        matches!(self, Self::ReadFiles | Self::WriteFiles | Self::Device)
+    }
 }
 
 impl fmt::Display for Capability {
@@ -28,7 +45,46 @@ impl fmt::Display for Capability {
             Self::ReadFiles => "read-files",
             Self::WriteFiles => "write-files",
             Self::Device => "device",
+            Self::ReadFolder => "read-folder",
+            Self::WriteFolder => "write-folder",
+            Self::Clock => "clock",
+            Self::Http => "http",
         })
+    }
+}
+
+/// What a manifest says about a capability it asks for: `clock = "REASON"`, or
+/// `http = { reason = "REASON", hosts = ["example.org"] }`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "AskedAs")]
+pub struct Asked {
+    /// What it is for, as a person reads it who is to allow it.
+    pub reason: String,
+    /// The hosts that requests go to; for `http` only.
+    pub hosts: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AskedAs {
+    Reason(String),
+    Table(AskedTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedTable {
+    reason: String,
+    #[serde(default)]
+    hosts: BTreeSet<String>,
+}
+
+impl From<AskedAs> for Asked {
+    fn from(asked: AskedAs) -> Self {
+        match asked {
+            AskedAs::Reason(reason) => Self { reason, hosts: BTreeSet::new() },
+            AskedAs::Table(AskedTable { reason, hosts }) => Self { reason, hosts },
+        }
     }
 }
 
@@ -42,6 +98,9 @@ pub struct Manifest {
     pub plugin: Plugin,
     /// The component that holds the nodes; absent in the built-in pack.
     pub wasm: Option<Wasm>,
+    /// What a call of its nodes needs beyond the defaults.
+    #[serde(default)]
+    pub limits: LimitsTable,
 }
 
 /// The `[plugin]` table of a [`Manifest`].
@@ -63,7 +122,7 @@ pub struct Plugin {
     pub authors: Vec<String>,
     /// What it asks to reach, each with the reason that a person who is to allow it reads.
     #[serde(default)]
-    pub capabilities: BTreeMap<Capability, String>,
+    pub capabilities: BTreeMap<Capability, Asked>,
     /// The node types it brings, as documents name them.
     pub nodes: BTreeSet<String>,
     /// The opaque port types it brings.
@@ -110,7 +169,7 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self = toml::from_str(text)?;
         let field = |field, message: String| Err(ManifestError::Field { field, message });
-        let Self { schema, plugin, wasm } = &manifest;
+        let Self { schema, plugin, wasm, limits: _ } = &manifest;
         if *schema != SCHEMA {
             return field("schema", format!("expected {SCHEMA}, found {schema}"));
         }
@@ -126,8 +185,17 @@ impl Manifest {
                 return field(name, "is empty".into());
             }
         }
-        if let Some((capability, _)) = plugin.capabilities.iter().find(|(_, reason)| reason.trim().is_empty()) {
-            return field("capabilities", format!("`{capability}` is asked for without a reason"));
+        let texts = [&plugin.name, &plugin.license, &plugin.description].into_iter();
+        let texts = texts.chain(&plugin.authors).chain(&plugin.nodes).chain(&plugin.types);
+        let texts = texts.chain(plugin.capabilities.values().map(|asked| &asked.reason));
+        // They are shown on terminals, which might obey.
+        if let Some(text) = texts.into_iter().find(|text| text.chars().any(char::is_control)) {
+            return field("plugin", format!("control characters in `{}`", text.escape_debug()));
+        }
+        for (capability, asked) in &plugin.capabilities {
+            if let Some(message) = capability_problem(*capability, asked, wasm.is_some()) {
+                return field("capabilities", message);
+            }
         }
         let prefix = format!("{}:", plugin.id);
         if let Some(other) = plugin.types.iter().find(|t| !t.starts_with(&prefix)) {
@@ -148,17 +216,19 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks that a pack brings exactly the nodes and port types that its manifest names.
+    /// Checks that a pack brings exactly the nodes and port types that its manifest names. Ports of other packs' types are
+    /// allowed.
     ///
     /// # Errors
     /// [`ManifestError::Disagrees`] with every difference.
     pub fn check<'a>(&self, specs: impl IntoIterator<Item = &'a NodeSpec>) -> Result<(), ManifestError> {
+        let prefix = format!("{}:", self.plugin.id);
         let mut nodes = BTreeSet::new();
         let mut types = BTreeSet::new();
         for spec in specs {
             nodes.insert(spec.type_name.clone());
             let ports = spec.inputs.iter().map(|i| &i.ty).chain(spec.outputs.iter().map(|o| &o.ty));
-            types.extend(ports.filter_map(native_name));
+            types.extend(ports.filter_map(native_name).filter(|name| name.starts_with(&prefix)));
         }
         let mut problems = Vec::new();
         let mut compare = |what: &str, said: &BTreeSet<String>, found: &BTreeSet<String>| {
@@ -169,6 +239,37 @@ impl Manifest {
         compare("type", &self.plugin.types, &types);
         if problems.is_empty() { Ok(()) } else { Err(ManifestError::Disagrees(problems.join("; "))) }
     }
+}
+
+fn capability_problem(capability: Capability, asked: &Asked, wasm: bool) -> Option<String> {
+    if asked.reason.trim().is_empty() {
+        return Some(format!("`{capability}` is asked for without a reason"));
+    }
+    if wasm && capability.is_native() {
+        return Some(format!(
+            "`{capability}` is for built-in nodes; a component can ask for `read-folder`, `write-folder`, `clock` and `http`"
+        ));
+    }
+    match (capability == Capability::Http, asked.hosts.is_empty()) {
+        (true, true) => Some("`http` is asked for without `hosts`".into()),
+        (false, false) => Some(format!("`{capability}` has no `hosts`")),
+        _ => asked
+            .hosts
+            .iter()
+            .find(|host| !is_host(host))
+            .map(|host| format!("expected a host such as `example.org` or `localhost:8080`, found `{host}`")),
+    }
+}
+
+/// Whether it is a name of a host, perhaps with a port. No patterns: what a user allows is what is written there.
+fn is_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.split('.').all(label) && port.parse::<u16>().is_ok_and(|n| n > 0)
 }
 
 fn native_name(ty: &PortType) -> Option<String> {
@@ -207,23 +308,29 @@ mod tests {
         license = "MIT"
         description = "Something."
         authors = ["A Person"]
-        capabilities = { read-files = "reads the pictures that you name" }
+        capabilities = { read-folder = "reads colour tables" }
         nodes = ["Turn Round"]
         types = ["my-pack:angle"]
         [wasm]
         file = "bin/my-pack.wasm"
         blake3 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
         wit = "1.0.0"
+        [limits]
+        seconds = 120
     "#;
 
     #[test]
     fn good_manifest() {
         let manifest = Manifest::parse(GOOD).unwrap();
         assert_eq!(manifest.plugin.id, "my-pack");
-        assert_eq!(manifest.plugin.capabilities.keys().collect::<Vec<_>>(), [&Capability::ReadFiles]);
+        assert_eq!(manifest.plugin.capabilities.keys().collect::<Vec<_>>(), [&Capability::ReadFolder]);
+        assert_eq!(manifest.limits.seconds, Some(120));
         assert_eq!(manifest.wasm.as_ref().unwrap().file, "bin/my-pack.wasm");
         let built_in = GOOD.split("[wasm]").next().unwrap();
-        assert_eq!(Manifest::parse(built_in).unwrap(), Manifest { wasm: None, ..manifest });
+        assert_eq!(
+            Manifest::parse(built_in).unwrap(),
+            Manifest { wasm: None, limits: LimitsTable::default(), ..manifest }
+        );
     }
 
     #[test]
@@ -247,10 +354,19 @@ mod tests {
         check("0.1.0", "0.1.x", "`version`");
         check("0.1.0", "0.01.0", "`version`");
         check("my-pack:angle", "core:angle", "`types`: expected names that begin with `my-pack:`");
-        check("read-files", "network", "unknown variant `network`");
+        check("read-folder", "network", "unknown variant `network`");
+        check("read-folder", "read-files", "`capabilities`: `read-files` is for built-in nodes");
+        check("read-folder", "http", "`capabilities`: `http` is asked for without `hosts`");
+        let asks = |value: &str, expected: &str| check("read-folder = \"reads colour tables\"", value, expected);
+        asks("http = { reason = \"asks\", hosts = [\"*.org\"] }", "expected a host such as `example.org`");
+        asks("http = { reason = \"asks\", hosts = [\"https://a.org\"] }", "expected a host");
+        asks("http = { reason = \"asks\", hosts = [\"a.org:0\"] }", "expected a host");
+        asks("clock = { reason = \"asks\", hosts = [\"a.org\"] }", "`clock` has no `hosts`");
+        check("seconds = 120", "hours = 2", "unknown field `hours`");
+        check("seconds = 120", "seconds = -1", "not a manifest");
         check("license", "licence", "unknown field `licence`");
         check("\"My pack\"", "\" \"", "`name`: is empty");
-        check("reads the pictures that you name", "", "`capabilities`: `read-files` is asked for without a reason");
+        check("reads colour tables", "", "`capabilities`: `read-folder` is asked for without a reason");
         check("bin/my-pack.wasm", "../my-pack.wasm", "`file`: expected a file beside the manifest");
         check("bin/my-pack.wasm", "/my-pack.wasm", "`file`");
         check("bin/my-pack.wasm", "..\\\\my-pack.wasm", "`file`");

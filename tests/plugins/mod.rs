@@ -1,0 +1,4 @@
+//! Plugins through the command line.
+
+pub(crate) mod guest;
+mod program;
