@@ -19,6 +19,8 @@
 //! | [`graph`] | documents, validation, the validated graph, the JSON Schema |
 //! | [`exec`] | plans, content keys, execution, events, cancellation |
 //! | [`registry`] | node type to implementation |
+//! | [`proof`] | locks, what made a picture, and what differs |
+//! | [`store`] | what nodes gave in earlier runs, on disk |
 //! | [`plugin`] | the manifest of node packs |
 //!
 //! # Invariants
@@ -29,7 +31,9 @@
 pub mod exec;
 pub mod graph;
 pub mod plugin;
+pub mod proof;
 pub mod registry;
+pub mod store;
 #[cfg(test)]
 mod testing;
 

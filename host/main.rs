@@ -8,6 +8,10 @@ use clap::{Parser, Subcommand};
 
 use cli::streams;
 
+/// Keeps memory between the steps of a run: tensors given back to the system come back page by page, cleared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs node-graph image workflows without a screen: personalised pictures from one reference picture and a prompt.
 #[derive(Parser)]
 #[command(
@@ -29,24 +33,42 @@ struct Cli {
 enum Command {
     Run(cli::run::Args),
     Validate(cli::validate::Args),
+    Lock(cli::lock::Args),
+    Replay(cli::replay::Args),
+    Diff(cli::diff::Args),
+    Merge(cli::merge::Args),
+    Fmt(cli::fmt::Args),
+    Plan(cli::plan::Args),
     Nodes(cli::nodes::Args),
     Schema(cli::schema::Args),
     Devices(cli::devices::Args),
     Model(cli::model::Args),
     Cache(cli::cache::Args),
     Image(cli::image::Args),
+    Store(cli::store::Args),
+    #[cfg(feature = "plugins")]
+    Plugin(cli::plugin::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => cli::run::run(&args),
         Command::Validate(args) => cli::validate::run(&args),
+        Command::Lock(args) => cli::lock::run(&args),
+        Command::Replay(args) => cli::replay::run(&args),
+        Command::Diff(args) => cli::diff::run(&args),
+        Command::Merge(args) => cli::merge::run(&args),
+        Command::Fmt(args) => cli::fmt::run(&args),
+        Command::Plan(args) => cli::plan::run(&args),
         Command::Nodes(args) => cli::nodes::run(&args),
         Command::Schema(args) => cli::schema::run(&args),
         Command::Devices(args) => cli::devices::run(&args),
         Command::Model(args) => cli::model::run(&args),
         Command::Cache(args) => cli::cache::run(&args),
         Command::Image(args) => cli::image::run(&args),
+        Command::Store(args) => cli::store::run(&args),
+        #[cfg(feature = "plugins")]
+        Command::Plugin(args) => cli::plugin::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {
         streams::talk(&format!("error: {error:#}"));

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dc_graph_node_api::Node;
+use dc_graph_node_api::{Decode, Decoders, Node};
 
 /// Every node type that graphs can name.
 #[derive(Clone, Default)]
 pub struct Registry {
     nodes: BTreeMap<String, Arc<dyn Node>>,
+    decoders: Decoders,
 }
 
 /// Two packs bring a node type of the same name.
@@ -28,6 +29,16 @@ impl Registry {
         }
         self.nodes.insert(name, node);
         Ok(())
+    }
+
+    /// Adds the function that puts values of an opaque port type together again.
+    pub fn add_decoder(&mut self, type_name: &'static str, decode: Decode) {
+        self.decoders.add(type_name, decode);
+    }
+
+    /// The functions that put opaque values together again.
+    pub fn decoders(&self) -> &Decoders {
+        &self.decoders
     }
 
     /// The implementation of a node type.

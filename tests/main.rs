@@ -1,11 +1,21 @@
 //! One integration binary: the program from outside, and the files that are generated from it.
 
+mod comparing;
 mod diffusion;
 mod diffusion_errors;
+mod edits;
 mod fresh;
+mod hostile;
 mod interrupting;
 mod parity_of_pipelines;
 mod personalizing;
+mod planning;
+mod plugin_examples;
+mod plugins;
 mod program;
+mod proving;
 mod running;
+mod stored;
+mod sweeping;
+mod tracing;
 mod usage;

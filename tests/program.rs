@@ -64,6 +64,15 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dc-graph"));
         command.args(args).current_dir(self.0.path()).env_remove("NO_COLOR").stdin(Stdio::null());
+        // The user's own plugins and grants stay out.
+        for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+            command.env(name, self.path(".home"));
+        }
+        // A store of its own, beside the files of the test.
+        for name in ["DC_GRAPH_STORE", "DC_GRAPH_STORE_LIMIT"] {
+            command.env_remove(name);
+        }
+        command.env("XDG_CACHE_HOME", self.path(".cache"));
         command
     }
 

@@ -10,5 +10,8 @@ pub(crate) fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     for node in dc_graph_nodes::nodes(settings) {
         registry.add(node).context("the built-in nodes contradict each other")?;
     }
+    for (type_name, decode) in dc_graph_nodes::decoders() {
+        registry.add_decoder(type_name, decode);
+    }
     Ok(registry)
 }

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Everything was done.
     Done,
-    /// The run failed, or a file could not be read or written.
+    /// The run failed, or a file could not be read or written; or what was asked about is not so: graphs differ, a merge
+    /// left conflicts, a file is not in canonical form.
     Failed,
     /// The graph is invalid, or the command was used wrongly; clap uses the same code.
     Invalid,

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::bail;
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::streams;
+use super::{source, streams};
 
 /// Look into pictures
 #[derive(clap::Args)]
@@ -42,17 +42,11 @@ struct Inspect {
 /// Dispatches.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let Command::Inspect(args) = &args.command;
-    let name = args.file.display();
-    // The message tells its cause itself.
-    let text = dc_graph_nodes::read_provenance(&args.file).map_err(|error| anyhow!("{error}"))?;
-    let Some(text) = text else {
-        bail!("`{name}` does not say what made it; `Save Image` with `metadata` on writes PNG files that do");
-    };
-    let made_by: Value = serde_json::from_str(&text).with_context(|| format!("what `{name}` says of itself"))?;
+    let made_by = source::carried(&args.file)?;
     if args.json {
         streams::json(&made_by)?;
     } else if args.graph {
-        let Some(graph) = made_by.get("graph") else { bail!("`{name}` carries no graph") };
+        let Some(graph) = made_by.get("graph") else { bail!("`{}` carries no graph", args.file.display()) };
         streams::json(graph)?;
     } else {
         streams::data(&shown(&made_by))?;
@@ -79,6 +73,10 @@ fn shown(made_by: &Value) -> String {
     for file in made_by.get("files").and_then(Value::as_array).into_iter().flatten() {
         let part = |key| file.get(key).map_or_else(String::new, word);
         let _ = writeln!(text, "file     {} (read by `{}`) blake3 {}", part("name"), part("node"), part("blake3"));
+    }
+    for (id, plugin) in made_by.get("plugins").and_then(Value::as_object).into_iter().flatten() {
+        let part = |key| plugin.get(key).map_or_else(String::new, word);
+        let _ = writeln!(text, "plugin   {id} {} blake3 {}", part("version"), part("blake3"));
     }
     text
 }

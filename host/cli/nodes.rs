@@ -9,6 +9,7 @@ use serde_json::json;
 use dc_graph_nodes::Settings;
 
 use super::exit::Exit;
+use super::plugin_args::PluginArgs;
 use super::{builtin, streams, values};
 
 /// List the nodes, or show one with its ports, defaults and ranges
@@ -18,6 +19,8 @@ use super::{builtin, streams, values};
   dc-graph nodes \"Load Image\"
   dc-graph nodes --json")]
 pub(crate) struct Args {
+    #[command(flatten)]
+    plugins: PluginArgs,
     /// The node type to show
     name: Option<String>,
     /// Everything as JSON
@@ -30,7 +33,8 @@ pub(crate) struct Args {
 
 /// Lists or shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let registry = builtin::registry(&Settings::default())?;
+    let mut registry = builtin::registry(&Settings::default())?;
+    args.plugins.join(&mut registry, None, streams::talk)?;
     let mut specs: Vec<&NodeSpec> = registry.iter().map(|n| n.spec()).collect();
     if let Some(name) = &args.name {
         let Some(spec) = specs.iter().find(|s| s.type_name.eq_ignore_ascii_case(name)) else {

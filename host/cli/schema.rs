@@ -3,16 +3,22 @@
 use dc_graph_nodes::Settings;
 
 use super::exit::Exit;
+use super::plugin_args::PluginArgs;
 use super::{builtin, streams};
 
 /// Print the JSON Schema of graphs, made from the nodes there are
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   dc-graph schema > graphs/graph.schema.json")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    plugins: PluginArgs,
+}
 
 /// Prints.
-pub(crate) fn run(_: &Args) -> anyhow::Result<Exit> {
-    streams::json(&dc_graph::graph::schema(&builtin::registry(&Settings::default())?))?;
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut registry = builtin::registry(&Settings::default())?;
+    args.plugins.join(&mut registry, None, streams::talk)?;
+    streams::json(&dc_graph::graph::schema(&registry))?;
     Ok(Exit::Done)
 }

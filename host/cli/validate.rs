@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use dc_graph_nodes::Settings;
 
 use super::exit::Exit;
+use super::plugin_args::PluginArgs;
 use super::source::GraphArgs;
 use super::{builtin, streams};
 
@@ -19,6 +20,8 @@ use super::{builtin, streams};
 pub(crate) struct Args {
     #[command(flatten)]
     graph: GraphArgs,
+    #[command(flatten)]
+    plugins: PluginArgs,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -35,11 +38,12 @@ pub(crate) enum Format {
 
 /// Checks. What is wrong is the data that was asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let registry = builtin::registry(&Settings::default())?;
+    let mut registry = builtin::registry(&Settings::default())?;
     let opened = match args.graph.open() {
         Ok(opened) => opened,
         Err(error) => return Ok(unreadable(&error)),
     };
+    args.plugins.join(&mut registry, Some(opened.folder()), streams::talk)?;
     let (graph, diagnostics) = match opened.check(&registry) {
         Ok((graph, warnings)) => (Some(graph), warnings),
         Err(problems) => (None, problems),

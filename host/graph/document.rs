@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use super::json::{self, Json, Kind, Member};
 use super::names::{self, Suggestions};
+use super::sweep::{self, SweepDeclaration};
 use super::{Diagnostic, Location};
 
 /// The version of the format that this program reads.
@@ -34,6 +35,7 @@ pub struct Document {
     pub(super) inputs: Vec<InputDeclaration>,
     pub(super) nodes: Vec<NodeDeclaration>,
     pub(super) outputs: Vec<OutputDeclaration>,
+    pub(super) sweep: Option<SweepDeclaration>,
     pub(super) problems: Vec<Diagnostic>,
     json: Value,
 }
@@ -103,7 +105,7 @@ impl Document {
         let (root, repeated) = json::read(text).map_err(|mistake| vec![mistake.into()])?;
         let json = root.to_value();
         let mut reader = Reader { problems: repeated, suggestions: Suggestions::default() };
-        let keys = ["$schema", "version", "name", "description", "inputs", "nodes", "outputs"];
+        let keys = ["$schema", "version", "name", "description", "inputs", "sweep", "nodes", "outputs"];
         let at = root.at;
         if let Kind::Object(members) = &root.kind
             && let Some(version) = members.iter().find(|m| m.key == "version")
@@ -132,11 +134,13 @@ impl Document {
             reader.report(Diagnostic::error("missing-key", "the document has no `nodes`").at(at));
         }
         let outputs = fields.take("outputs").map(|m| reader.outputs(m.value)).unwrap_or_default();
+        let sweep = fields.take("sweep").and_then(|m| sweep::read(m, &mut reader.problems));
         Ok(Self {
             name: name.flatten().unwrap_or_default(),
             inputs,
             nodes: nodes.unwrap_or_default(),
             outputs,
+            sweep,
             problems: reader.problems,
             json,
         })

@@ -131,10 +131,15 @@ pub(super) fn resolve<'a>(
         .collect()
 }
 
-type Judged = Result<Option<Value>, (String, Unfit)>;
+pub(super) type Judged = Result<Option<Value>, (String, Unfit)>;
 
 /// What is written as a value of the input's type and inside its limits; nothing when its type is not known.
-fn evaluate(input: &InputDeclaration, json: &Json, folder: &std::path::Path, suggestions: &mut Suggestions) -> Judged {
+pub(super) fn evaluate(
+    input: &InputDeclaration,
+    json: &Json,
+    folder: &std::path::Path,
+    suggestions: &mut Suggestions,
+) -> Judged {
     let Some(ty) = &input.ty else { return Ok(None) };
     let subject = format!("the graph input `{}`", input.name);
     let range = limits(input);

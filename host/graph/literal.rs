@@ -68,7 +68,7 @@ pub(super) fn from_text(text: &str, ty: &PortType, at: Location) -> Json {
 }
 
 /// A value as JSON; only those that can be written have one.
-pub(super) fn to_json(value: &Value, path: &dyn Fn(&str) -> String) -> serde_json::Value {
+pub(crate) fn to_json(value: &Value, path: &dyn Fn(&str) -> String) -> serde_json::Value {
     match value {
         Value::Boolean(b) => (*b).into(),
         Value::Integer(i) => (*i).into(),

@@ -1,29 +1,41 @@
 //! From the text a person wrote to a graph that cannot be wrong.
 //!
-//! [`Document::parse`] reads, [`validate`] checks and gives a [`Graph`], [`render`] shows what is wrong.
+//! [`Document::parse`] reads, [`validate`] checks and gives a [`Graph`], [`render`] shows what is wrong. A [`Tree`] is a
+//! document that nobody judges: it can be formatted, compared ([`diff`]) and merged ([`merge`]).
 
 mod bind;
+#[cfg(test)]
+mod comparing_tests;
 mod cycles;
 mod diagnostic;
+mod diff;
 mod document;
+mod format;
 mod inputs;
 mod json;
 mod literal;
+mod merge;
 mod names;
 mod paths;
 mod render;
 mod schema;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod validate;
 mod validated;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
+pub use diff::{Change, ChangeKind, diff, render_changes};
 pub use document::{Document, VERSION};
 pub use inputs::Overrides;
-pub(crate) use literal::limit_problem;
+pub(crate) use literal::{limit_problem, to_json as value_to_json};
+pub use merge::{Conflict, Merged, merge};
 pub use paths::resolve_path;
 pub use render::{Source, render, render_json};
 pub use schema::schema;
+pub use sweep::{Axis, AxisValue, Sweep, range};
+pub use tree::Tree;
 pub use validate::{Settings, validate};
 pub use validated::{Binding, Graph, GraphNode, PortRef};

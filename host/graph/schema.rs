@@ -47,6 +47,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "propertyNames": name(),
                 "additionalProperties": { "$ref": "#/definitions/graphInput" },
             },
+            "sweep": sweep(),
             "nodes": {
                 "type": "object",
                 "description": "The nodes by id.",
@@ -131,6 +132,33 @@ fn graph_input() -> Value {
             "minimum": { "type": "number", "description": "The smallest allowed number." },
             "maximum": { "type": "number", "description": "The largest allowed number." },
             "choices": { "type": "array", "items": { "type": "string" }, "description": "The allowed texts." },
+        },
+    })
+}
+
+fn sweep() -> Value {
+    json!({
+        "type": "object",
+        "description": "Runs the graph for several values of its inputs.",
+        "additionalProperties": false,
+        "required": ["axes"],
+        "properties": {
+            "axes": {
+                "type": "object",
+                "description": "The values by graph input: an array, or a range such as \"1..8\" or \"0..1:0.25\".",
+                "propertyNames": name(),
+                "additionalProperties": {
+                    "anyOf": [
+                        { "type": "array", "items": {} },
+                        { "type": "string", "pattern": "^\\s*-?[0-9.]+\\s*\\.\\.\\s*-?[0-9.]+\\s*(:\\s*[0-9.]+\\s*)?$" },
+                    ],
+                },
+            },
+            "zip": {
+                "type": "boolean",
+                "description": "Whether the axes go side by side, instead of each value meeting each of the others.",
+                "default": false,
+            },
         },
     })
 }

@@ -17,6 +17,7 @@ use super::cycles::find_cycles;
 use super::document::{Document, NodeDeclaration};
 use super::inputs::{self, GraphInput, Overrides};
 use super::names::{self, Suggestions};
+use super::sweep;
 use super::{Binding, Diagnostic, Graph, GraphNode, Location, PortRef, Severity};
 use crate::registry::Registry;
 
@@ -43,6 +44,7 @@ pub fn validate(
     let mut suggestions = Suggestions::default();
     let mut problems = document.problems.clone();
     let inputs = inputs::resolve(document, settings, &mut suggestions, &mut problems);
+    sweep::check(document, settings, &mut suggestions, &mut problems);
     let mut check = Check::new(document, registry, settings, inputs, suggestions, problems);
     let bindings: Vec<_> = (0..document.nodes.len()).map(|index| check.node(index)).collect();
     let outputs = check.outputs();

@@ -39,6 +39,8 @@ impl Bars {
         match event {
             Event::RunStarted { nodes } => {
                 self.run.set_length(*nodes as u64);
+                // One of several runs begins anew.
+                self.run.set_position(0);
                 self.screen.add(self.run.clone());
                 self.run.enable_steady_tick(Duration::from_millis(120));
             }
@@ -62,6 +64,7 @@ impl Bars {
                 self.print(&format!("warning: `{node}`: {message}"));
             }
             Event::Wrote { path, .. } => self.print(&format!("wrote {}", path.display())),
+            Event::Kept { path, .. } => self.print(&format!("{} is still there", path.display())),
             Event::Cached { node } | Event::Finished { node, .. } | Event::Failed { node, .. } => {
                 state.running.retain(|n| n != node);
                 if let Some(bar) = state.bars.remove(node) {

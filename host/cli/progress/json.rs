@@ -8,6 +8,7 @@
 //! | `preview` | `node`, `width`, `height` |
 //! | `log` | `node`, `level`: `info` or `warning`, `message` |
 //! | `wrote` | `node`, `path` |
+//! | `kept` | `node`, `path` |
 //! | `cached` | `node` |
 //! | `finished` | `node`, `seconds` |
 //! | `failed` | `node`, `seconds`, `message` |
@@ -36,6 +37,7 @@ pub(super) fn event(event: &Event) -> Value {
             json!({ "event": "log", "node": **node, "level": level, "message": message })
         }
         Event::Wrote { node, path } => json!({ "event": "wrote", "node": **node, "path": path.display().to_string() }),
+        Event::Kept { node, path } => json!({ "event": "kept", "node": **node, "path": path.display().to_string() }),
         Event::Cached { node } => json!({ "event": "cached", "node": **node }),
         Event::Finished { node, took } => {
             json!({ "event": "finished", "node": **node, "seconds": took.as_secs_f64() })

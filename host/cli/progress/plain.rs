@@ -38,6 +38,7 @@ impl State {
         match event {
             Event::RunStarted { nodes } => {
                 self.nodes = *nodes;
+                self.done = 0;
                 None
             }
             Event::Started { node, type_name } => {
@@ -58,6 +59,7 @@ impl State {
             Event::Log { node, level: LogLevel::Info, message } => Some(format!("{node}: {message}")),
             Event::Log { node, level: LogLevel::Warning, message } => Some(format!("warning: `{node}`: {message}")),
             Event::Wrote { node, path } => Some(format!("{node}: wrote {}", path.display())),
+            Event::Kept { node, path } => Some(format!("{node}: {} is still there", path.display())),
             Event::Cached { node } => self.done(node, "known already"),
             Event::Finished { node, took } => self.done(node, &format!("done in {:.2} s", took.as_secs_f64())),
             Event::Failed { node, took, .. } => Some(format!("{node}: failed after {:.2} s", took.as_secs_f64())),

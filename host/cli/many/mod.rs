@@ -1,0 +1,11 @@
+//! One graph, many runs: sweeps and batches.
+
+mod batch;
+mod cases;
+mod csv;
+mod finished;
+mod runs;
+mod sheet;
+mod table;
+
+pub(crate) use runs::{ManyArgs, Place, run};
