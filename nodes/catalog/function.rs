@@ -43,6 +43,7 @@ pub(crate) mod testing {
         pub(crate) output_dir: PathBuf,
         pub(crate) log: Mutex<Vec<String>>,
         pub(crate) cancelled: bool,
+        pub(crate) checkpoint: Mutex<Option<Vec<u8>>>,
     }
 
     impl RunContext for TestContext {
@@ -64,6 +65,14 @@ pub(crate) mod testing {
 
         fn digest(&self, path: &Path) -> Result<String, NodeError> {
             Ok(format!("digest of {}", path.display()))
+        }
+
+        fn checkpoint(&self, bytes: &[u8]) {
+            *self.checkpoint.lock().unwrap() = Some(bytes.to_vec());
+        }
+
+        fn restore(&self) -> Option<Vec<u8>> {
+            self.checkpoint.lock().unwrap().clone()
         }
 
         fn provenance(&self) -> String {

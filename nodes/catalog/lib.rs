@@ -10,6 +10,9 @@
 //! | `cut` | the foreground cut behind `Segment Reference` |
 //! | `sheet` | `Contact Sheet` and its lettering |
 //! | `diffusion` | Stable Diffusion and DreamCache |
+//! | `training` | training the small model and adapters |
+//! | `stickers` | a small world to learn in, drawn by the program |
+//! | `evaluation` | measuring what models draw |
 //! | `text`, `number` | constants and templates |
 //!
 //! # Adding a node
@@ -17,20 +20,25 @@
 
 mod cut;
 mod diffusion;
+mod evaluation;
 mod function;
 mod image;
 mod number;
 mod sheet;
+mod stickers;
 mod text;
+mod training;
 
 use std::sync::Arc;
 
-use dc_graph_node_api::Node;
+use dc_graph_node_api::{Decode, Node};
 
 /// The models behind the nodes, for commands that look into their files.
 pub use dc_diffusion;
 
-pub use crate::image::provenance::{PROVENANCE_KEYWORD, read_provenance};
+pub use crate::image::convert::read_picture;
+pub use crate::image::provenance::{PROVENANCE_KEYWORD, png_bytes, read_provenance};
+pub use crate::sheet::axis_sheet::axis_sheet;
 
 /// The manifest of this pack: `plugin.toml`.
 pub const MANIFEST: &str = include_str!("../../plugin.toml");
@@ -56,9 +64,17 @@ pub fn nodes(settings: &Settings) -> Vec<Arc<dyn Node>> {
     all.extend(image::nodes());
     all.extend(sheet::nodes());
     all.extend(diffusion::nodes(settings));
+    all.extend(training::nodes(settings));
+    all.extend(stickers::nodes());
+    all.extend(evaluation::nodes(settings));
     all.extend(text::nodes());
     all.extend(number::nodes());
     all
+}
+
+/// For each opaque port type whose values can leave the process, the function that puts them together again.
+pub fn decoders() -> Vec<(&'static str, Decode)> {
+    diffusion::decoders()
 }
 
 #[cfg(test)]

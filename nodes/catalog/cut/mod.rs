@@ -8,7 +8,7 @@
 
 mod background;
 pub(crate) mod foreground;
-mod lab;
+pub(crate) mod lab;
 mod matte;
 mod min_cut;
 mod mixture;

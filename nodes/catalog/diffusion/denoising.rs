@@ -6,12 +6,15 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use dc_diffusion::dreamcache::{AttentionMaps, Denoiser, Guidance, Personalisation, ProjectedCache};
 use dc_diffusion::random::TorchGenerator;
-use dc_diffusion::sampling::{initial_latents, preview, sample};
-use dc_diffusion::schedulers::{Sampler, Schedule};
-use dc_graph_node_api::{InputSpec, Inputs, LogLevel, NodeError, NodeSpec, RunContext};
+use dc_diffusion::sampling::{StepInfo, Walk, initial_latents, preview};
+use dc_diffusion::schedulers::Schedule;
+use dc_graph_node_api::{InputSpec, Inputs, LogLevel, NodeError, NodeSpec, RunContext, StepHookValue};
 
+use super::checkpoint::{put_aside, take_up};
 use super::encode_vae::seed;
 use super::pictures::from_tensor;
+use super::schedule::{schedule, schedule_ports};
+use super::step_hook::{after_step, step_hook_port};
 use super::values::{
     ADAPTERS, Adapters, CONDITIONING, Cache, Conditioning, LATENTS, Latents, MODEL, Model, REFERENCE_CACHE,
     input_error, node_error,
@@ -24,8 +27,8 @@ const PREVIEW_EVERY: usize = 5;
 
 /// Adds the ports of plain sampling.
 pub(super) fn sampling_ports(spec: NodeSpec) -> NodeSpec {
-    let samplers = Sampler::ALL.map(Sampler::name);
-    spec.on_device()
+    let spec = spec
+        .on_device()
         .input(InputSpec::required("model", MODEL, "Its denoiser is used."))
         .input(InputSpec::required("conditioning", CONDITIONING, "The contexts of the prompts."))
         .input(InputSpec::optional(
@@ -33,10 +36,8 @@ pub(super) fn sampling_ports(spec: NodeSpec) -> NodeSpec {
             LATENTS,
             "Size and number of the pictures, and what to start from when `denoising_strength` is below 1; the model's native size when absent.",
         ))
-        .input(InputSpec::optional("noise", LATENTS, "The noise to start from, in the place of a seeded draw."))
-        .input(InputSpec::with_default("sampler", "ddim", "How to walk from noise to pictures.").choices(&samplers))
-        .input(InputSpec::with_default("num_inference_steps", 50_i64, "Steps of the walk; 50 in the paper.").range(1.0..=1000.0))
-        .input(InputSpec::with_default("eta", 0.0, "Fresh noise of `ddim`: 0 is deterministic, 1 is DDPM.").range(0.0..=1.0))
+        .input(InputSpec::optional("noise", LATENTS, "The noise to start from, in the place of a seeded draw."));
+    step_hook_port(schedule_ports(spec))
         .input(
             InputSpec::with_default(
                 "guidance_scale",
@@ -46,10 +47,17 @@ pub(super) fn sampling_ports(spec: NodeSpec) -> NodeSpec {
             .range(0.0..=100.0),
         )
         .input(
-            InputSpec::with_default("denoising_strength", 1.0, "How much of `latents` is redrawn: 1 is all, 0.5 the later half of the steps.")
-                .range(0.01..=1.0),
+            InputSpec::with_default(
+                "denoising_strength",
+                1.0,
+                "How much of `latents` is redrawn: 1 is all, 0.5 the later half of the steps.",
+            )
+            .range(0.01..=1.0),
         )
-        .input(InputSpec::with_default("batch_size", 1_i64, "Number of pictures, when `latents` gives one or none.").range(1.0..=64.0))
+        .input(
+            InputSpec::with_default("batch_size", 1_i64, "Number of pictures, when `latents` gives one or none.")
+                .range(1.0..=64.0),
+        )
         .input(seed("Of the noise; the same numbers as PyTorch's CPU generator, drawn for the whole batch at once."))
 }
 
@@ -160,13 +168,8 @@ pub(super) fn denoise(
     conditioning.check_model(&model)?;
     let base = &model.0;
 
-    let sampler = inputs.text("sampler")?.parse::<Sampler>().map_err(input_error("sampler"))?;
-    let num_inference_steps = inputs.integer("num_inference_steps")?.max(1) as usize;
     let strength = inputs.number("denoising_strength")?;
-    let first_step = num_inference_steps - ((num_inference_steps as f64 * strength).round() as usize).max(1);
-    let eta = inputs.number("eta")?;
-    let schedule = Schedule::from_step(&base.scheduler, sampler, num_inference_steps, eta, first_step)
-        .map_err(input_error("num_inference_steps"))?;
+    let (schedule, first_step) = schedule(inputs, &base.scheduler, strength)?;
 
     let mut generator = TorchGenerator::new(inputs.integer("seed")? as u64);
     let start = start(inputs, base, &schedule, &mut generator, strength < 1.0)?;
@@ -177,37 +180,46 @@ pub(super) fn denoise(
     });
     let denoiser = Denoiser {
         unet: &base.unet,
-        cond: conditioning.cond.clone(),
-        uncond: conditioning.uncond.clone(),
+        cond: conditioning.cond.clone().to_device(&base.device),
+        uncond: conditioning.uncond.clone().to_device(&base.device),
         guidance,
         personalisation,
     };
     context.check_cancelled()?;
-    let latents = sample(
-        &schedule,
-        start,
-        &mut generator,
-        |latents, timestep, index| {
+    let hook = inputs.optional_native::<StepHookValue>("step_hook")?;
+    // Maps are summed up over all steps, and not put aside.
+    let resumes = maps.is_none();
+    let taken_up = if resumes { take_up(start.dims(), &schedule, &base.device, context) } else { None };
+    let mut walk = taken_up.unwrap_or_else(|| Walk::new(start, generator));
+    while !walk.is_done(&schedule) {
+        let denoise = |latents: Tensor<4>, timestep, index| {
             let active = subject.is_some_and(|s| s.steps.contains(&(first_step + index)));
             denoiser.predict(&latents, timestep, active, maps.as_deref_mut())
-        },
-        |step| {
-            if context.is_cancelled() {
-                return Err(dc_diffusion::Error::Cancelled);
-            }
-            context.progress(step.step as u64, step.total as u64);
-            if step.step.is_multiple_of(PREVIEW_EVERY) && step.step < step.total {
-                let first = step.denoised().slice(0..1);
-                if let Some(image) =
-                    preview(first).ok().and_then(|p| from_tensor(p).ok()).and_then(|p| p.into_iter().next())
-                {
-                    context.preview(&image);
-                }
-            }
-            Ok(())
-        },
-    );
-    Ok(Latents(latents.map_err(node_error)?))
+        };
+        walk.step(&schedule, denoise, |step| tell(&step, context)).map_err(node_error)?;
+        if let Some(hook) = &hook {
+            walk.sample = after_step(hook, walk.sample.clone(), &schedule, walk.state.index, context)?;
+        }
+        if resumes {
+            put_aside(&walk, &schedule, context);
+        }
+    }
+    Ok(Latents(walk.sample))
+}
+
+/// Tells how far the walk is, and shows now and then what it is coming to.
+fn tell(step: &StepInfo<'_>, context: &dyn RunContext) -> Result<(), dc_diffusion::Error> {
+    if context.is_cancelled() {
+        return Err(dc_diffusion::Error::Cancelled);
+    }
+    context.progress(step.step as u64, step.total as u64);
+    if step.step.is_multiple_of(PREVIEW_EVERY) && step.step < step.total {
+        let first = step.denoised().slice(0..1);
+        if let Some(image) = preview(first).ok().and_then(|p| from_tensor(p).ok()).and_then(|p| p.into_iter().next()) {
+            context.preview(&image);
+        }
+    }
+    Ok(())
 }
 
 /// The noisy latents at the schedule's first step.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dc_diffusion::text::TOKENS;
 use dc_graph_node_api::{InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 
 use super::values::{CONDITIONING, Conditioning, MODEL, Model, input_error};
@@ -21,7 +20,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
     )
     .on_device()
     .input(InputSpec::required("model", MODEL, "Its tokenizer and text encoder are used."))
-    .input(InputSpec::with_default("prompt", "", "What to draw; up to 75 tokens count."))
+    .input(InputSpec::with_default("prompt", "", "What to draw; up to 75 tokens count (Stable Diffusion)."))
     .input(InputSpec::with_default("negative_prompt", "", "What to stay away from; empty in the paper."))
     .input(InputSpec::optional("token_ids", PortType::Integer.list(), &ids("prompt")))
     .input(InputSpec::optional("negative_token_ids", PortType::Integer.list(), &ids("negative prompt")))
@@ -69,8 +68,9 @@ fn tokens(
         return Ok((encoded.ids, count));
     }
     let given = inputs.list(ids)?;
-    if given.is_empty() || given.len() > TOKENS {
-        return Err(NodeError::input(ids, format!("1 to {TOKENS} token ids are needed, found {}", given.len())));
+    if given.is_empty() || given.len() > model.0.tokenizer.length() {
+        let (most, found) = (model.0.tokenizer.length(), given.len());
+        return Err(NodeError::input(ids, format!("1 to {most} token ids are needed, found {found}")));
     }
     let each = given.iter().map(|id| match id {
         Value::Integer(id) => u32::try_from(*id).map_err(|_| NodeError::input(ids, format!("{id} is no token id"))),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
-use dc_diffusion::checkpoint::{load_adapters, open_file};
+use dc_diffusion::checkpoint::{is_pocket, load_adapters, open_file, pocket_digest};
 use dc_graph_node_api::{
     InputProblem, InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value,
 };
@@ -26,7 +26,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
     .input(InputSpec::required(
         "adapters",
         PortType::Path,
-        "A released checkpoint (.pt), a .safetensors file, or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
+        "A released checkpoint (.pt), a .safetensors file, `pocket` (those of the small model inside the program), or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
     ))
     .output("adapters", ADAPTERS, "The adapters, on the model's device.")
     .output("num_parameters", PortType::Integer, "25,207,040 for Stable Diffusion 1.5 and 2.1.");
@@ -38,9 +38,13 @@ impl Node for LoadAdapters {
         &self.spec
     }
 
+    fn key_salt(&self) -> String {
+        pocket_digest().into()
+    }
+
     fn reads(&self, known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
         match known.get("adapters") {
-            Some(Value::Path(path)) if !path.starts_with("random:") => {
+            Some(Value::Path(path)) if !path.starts_with("random:") && !is_pocket(path) => {
                 let file = PathBuf::from(&**path);
                 // Opening checks the header only.
                 match open_file(Path::new(&file)) {

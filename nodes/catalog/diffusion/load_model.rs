@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dc_diffusion::checkpoint;
+use dc_diffusion::checkpoint::{self, pocket_digest};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::schedulers::PredictionType;
 use dc_graph_node_api::{
@@ -24,7 +24,7 @@ pub(crate) fn node(runtime: Arc<Runtime>) -> Arc<dyn Node> {
         .input(InputSpec::required(
             "model",
             PortType::Path,
-            "A diffusers folder, a single file (.safetensors, .ckpt), or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
+            "A diffusers folder, a single file (.safetensors, .ckpt), `pocket` (the small model inside the program), or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
         ))
         .input(
             InputSpec::with_default(
@@ -45,7 +45,7 @@ impl Node for LoadModel {
     }
 
     fn key_salt(&self) -> String {
-        self.runtime.class()
+        format!("{} {}", self.runtime.class(), pocket_digest())
     }
 
     fn reads(&self, known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
@@ -53,7 +53,7 @@ impl Node for LoadModel {
         // Opening reads configurations and headers, no weights.
         checkpoint::open(path, None).map(|checkpoint| checkpoint.files).map_err(|e| {
             vec![InputProblem::new("model", e.to_string()).with_hint(
-                "give a diffusers folder (with `model_index.json`), a `.safetensors` or `.ckpt` file, or `random:sd15-tiny`",
+                "give a diffusers folder (with `model_index.json`), a `.safetensors` or `.ckpt` file, `pocket`, or `random:sd15-tiny`",
             )]
         })
     }

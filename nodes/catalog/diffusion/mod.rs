@@ -3,12 +3,17 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `values` | what travels between these nodes: `dc:model`, `dc:conditioning`, `dc:latents`, .. |
+//! | `checkpoint` | a walk put aside between two steps, to go on with after a run was killed |
+//! | `portable` | these values taken apart and put together again |
 //! | `runtime` | the device that models are loaded to, looked up when the first node needs it |
 //! | `pictures` | from pictures to tensors and back |
+//! | `schedule` | the noise levels that are walked through: ports and what they mean |
+//! | `step_hook` | what changes the latents between two steps |
 //! | `denoising` | the ports and the loop that `Sample`, `Sample With Cache` and `Attention Maps` share |
 
 mod attention_maps;
 mod build_cache;
+mod checkpoint;
 mod decode_vae;
 mod denoising;
 mod empty_latents;
@@ -18,19 +23,23 @@ mod load_adapters;
 mod load_cache;
 mod load_latents;
 mod load_model;
-mod pictures;
-mod runtime;
+pub(crate) mod pictures;
+mod portable;
+pub(crate) mod runtime;
 mod sample;
 mod sample_with_cache;
 mod save_cache;
 mod save_latents;
-mod values;
+mod schedule;
+mod step_hook;
+pub(crate) mod values;
 
 use std::sync::Arc;
 
 use dc_graph_node_api::Node;
 
 use crate::Settings;
+pub(crate) use portable::decoders;
 use runtime::Runtime;
 
 pub(crate) fn nodes(settings: &Settings) -> Vec<Arc<dyn Node>> {

@@ -7,7 +7,9 @@ use dc_diffusion::checkpoint::Family;
 use dc_diffusion::dreamcache::{CacheOrigin, ProjectedCache, ReferenceCache};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::{Error, dreamcache};
-use dc_graph_node_api::{NativeObject, NodeError, PortType};
+use dc_graph_node_api::{NativeObject, NodeError, PortType, Portable};
+
+use super::portable;
 
 pub(crate) const MODEL: PortType = PortType::native("dc:model");
 pub(crate) const CONDITIONING: PortType = PortType::native("dc:conditioning");
@@ -112,6 +114,10 @@ impl NativeObject for Conditioning {
     fn size_bytes(&self) -> usize {
         (self.cond.shape().num_elements() + self.uncond.shape().num_elements()) * self.cond.dtype().size()
     }
+
+    fn portable(&self) -> Result<Option<Portable>, NodeError> {
+        portable::of_conditioning(self).map(Some)
+    }
 }
 
 impl NativeObject for Latents {
@@ -125,6 +131,10 @@ impl NativeObject for Latents {
 
     fn size_bytes(&self) -> usize {
         self.0.shape().num_elements() * self.0.dtype().size()
+    }
+
+    fn portable(&self) -> Result<Option<Portable>, NodeError> {
+        portable::of_latents(self).map(Some)
     }
 }
 
@@ -140,6 +150,10 @@ impl NativeObject for Cache {
 
     fn size_bytes(&self) -> usize {
         self.cache.num_values() * self.cache.features().first().map_or(4, |f| f.dtype().size())
+    }
+
+    fn portable(&self) -> Result<Option<Portable>, NodeError> {
+        portable::of_cache(self).map(Some)
     }
 }
 

@@ -51,6 +51,14 @@ pub(crate) fn read(path: &Path) -> Result<(Image, Mask), NodeError> {
     Ok((image, mask))
 }
 
+/// Reads a picture upright, as `Load Image` does.
+///
+/// # Errors
+/// When the file cannot be read or is no picture.
+pub fn read_picture(path: &Path) -> Result<Image, NodeError> {
+    read(path).map(|(image, _)| image)
+}
+
 fn unreadable(path: &Path, why: String) -> NodeError {
     NodeError::input("path", format!("cannot read {}: {why}", path.display()))
 }

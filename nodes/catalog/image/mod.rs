@@ -3,7 +3,7 @@
 mod blend;
 pub(crate) mod color;
 mod composite;
-mod convert;
+pub(crate) mod convert;
 mod crop;
 mod image_info;
 mod image_to_mask;
@@ -17,7 +17,7 @@ pub(crate) mod provenance;
 pub(crate) mod resample;
 mod resize;
 mod save_image;
-mod segment_reference;
+pub(crate) mod segment_reference;
 
 use std::sync::Arc;
 

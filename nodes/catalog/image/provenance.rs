@@ -32,6 +32,16 @@ pub fn read_provenance(path: &Path) -> Result<Option<String>, NodeError> {
     chunk.get_text().map(Some).map_err(unreadable)
 }
 
+/// A picture as a PNG of 8 bits a sample.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn png_bytes(image: &Image) -> Result<Vec<u8>, NodeError> {
+    let mut bytes = Vec::new();
+    write_png(image, None, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// Writes a PNG of 8 bits a sample. The same picture and provenance give the same bytes.
 pub(crate) fn write_png(image: &Image, provenance: Option<&str>, to: impl Write) -> Result<(), NodeError> {
     let encoding = |e: png::EncodingError| NodeError::caused_by("the picture cannot be encoded", e);

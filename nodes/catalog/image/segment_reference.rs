@@ -52,28 +52,41 @@ pub(crate) fn node() -> Arc<dyn Node> {
 fn run(inputs: &Inputs, _context: &dyn RunContext) -> Result<Outputs, NodeError> {
     let image = inputs.image("image")?;
     let full_mask = subject(inputs, image)?;
-    let (x, y, width, height) = bounds(&full_mask).ok_or_else(|| unclear("the mask is empty"))?;
-
-    let mut subject = Samples::of(image).crop(x, y, width, height).into_rgba();
-    let mask = full_mask.crop(x, y, width, height);
-    subject.values.chunks_exact_mut(4).zip(&mask.values).for_each(|(p, m)| p[3] = *m);
-    let subject = subject.into_rgb_over(WHITE);
-
-    let margin = inputs.number("margin")?;
-    let side = (width.max(height) as f64 * (1.0 + 2.0 * margin)).ceil() as usize;
     let size = inputs.integer("size")?.max(1) as usize;
-    let squared = |part: &Samples, color: &[f32]| {
-        let mut square = Samples::filled(side, side, color);
-        square.paste(part, (side - width) / 2, (side - height) / 2);
-        resample(&square, size, size, Filter::Bilinear)
-    };
-    Ok(Outputs::one("image", squared(&subject, &WHITE).into_image(Depth::of(image))?)
-        .with("mask", squared(&mask, &[0.0]).into_mask()?)
+    let laid = lay_on_white(image, &full_mask, inputs.number("margin")?, size);
+    let ((x, y, width, height), subject, mask) = laid.ok_or_else(|| unclear("the mask is empty"))?;
+    Ok(Outputs::one("image", subject.into_image(Depth::of(image))?)
+        .with("mask", mask.into_mask()?)
         .with("full_mask", full_mask.into_mask()?)
         .with("x", x as i64)
         .with("y", y as i64)
         .with("width", width as i64)
         .with("height", height as i64))
+}
+
+/// A rectangle: x, y, width, height.
+type Rectangle = (usize, usize, usize, usize);
+
+/// The masked subject on white, cropped to its box, padded to a square with `margin` times its larger side around it and
+/// resized to `size`; with the box and the mask beside it. Nothing when the mask is empty.
+pub(crate) fn lay_on_white(
+    image: &Image,
+    full_mask: &Samples,
+    margin: f64,
+    size: usize,
+) -> Option<(Rectangle, Samples, Samples)> {
+    let (x, y, width, height) = bounds(full_mask)?;
+    let mut subject = Samples::of(image).crop(x, y, width, height).into_rgba();
+    let mask = full_mask.crop(x, y, width, height);
+    subject.values.chunks_exact_mut(4).zip(&mask.values).for_each(|(p, m)| p[3] = *m);
+    let subject = subject.into_rgb_over(WHITE);
+    let side = (width.max(height) as f64 * (1.0 + 2.0 * margin)).ceil() as usize;
+    let squared = |part: &Samples, color: &[f32]| {
+        let mut square = Samples::filled(side, side, color);
+        square.paste(part, (side - width) / 2, (side - height) / 2);
+        resample(&square, size, size, Filter::Bilinear)
+    };
+    Some(((x, y, width, height), squared(&subject, &WHITE), squared(&mask, &[0.0])))
 }
 
 /// The mask of the subject in the picture's frame.
@@ -134,7 +147,7 @@ fn unclear(why: &str) -> NodeError {
 }
 
 /// The box around everything that is more than a trace of the mask: x, y, width, height.
-fn bounds(mask: &Samples) -> Option<(usize, usize, usize, usize)> {
+fn bounds(mask: &Samples) -> Option<Rectangle> {
     let row = |y: &usize| (0..mask.width).any(|x| mask.pixel(x, *y)[0] > 0.1);
     let column = |x: &usize| (0..mask.height).any(|y| mask.pixel(*x, y)[0] > 0.1);
     let (top, bottom) = ((0..mask.height).find(row)?, (0..mask.height).rfind(row)?);

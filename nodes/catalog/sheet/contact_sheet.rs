@@ -9,11 +9,11 @@ use crate::function::function_node;
 use crate::image::pixels::{Depth, Samples};
 use crate::image::resample::{Filter, resample};
 
-const PAPER: [f32; 3] = [1.0; 3];
-const INK: [f32; 3] = [0.13; 3];
+pub(super) const PAPER: [f32; 3] = [1.0; 3];
+pub(super) const INK: [f32; 3] = [0.13; 3];
 const RULE: [f32; 3] = [0.85; 3];
 /// Longest side of a sheet, in pixels.
-const MAX_SIDE: usize = 16_384;
+pub(super) const MAX_SIDE: usize = 16_384;
 /// Most lines of a label.
 const LABEL_LINES: usize = 3;
 
@@ -118,7 +118,7 @@ fn labels(inputs: &Inputs, count: usize) -> Result<Vec<String>, NodeError> {
 }
 
 /// Puts a picture into the middle of its cell, with a hairline around it, and its label below.
-fn place(sheet: &mut Samples, image: &Image, label: &[String], face: Face, at: (usize, usize), cell: usize) {
+pub(super) fn place(sheet: &mut Samples, image: &Image, label: &[String], face: Face, at: (usize, usize), cell: usize) {
     let picture = Samples::of(image).into_rgb_over(PAPER);
     let scale = cell as f64 / picture.width.max(picture.height) as f64;
     let scaled = |side: usize| ((side as f64 * scale).round() as usize).clamp(1, cell);
@@ -137,7 +137,7 @@ fn place(sheet: &mut Samples, image: &Image, label: &[String], face: Face, at: (
     }
 }
 
-fn write_centered(sheet: &mut Samples, face: Face, x: usize, width: usize, y: usize, line: &str) {
+pub(super) fn write_centered(sheet: &mut Samples, face: Face, x: usize, width: usize, y: usize, line: &str) {
     let indent = width.saturating_sub(line.chars().count() * face.letter()) / 2;
     face.write(sheet, x + indent, y, line, INK);
 }

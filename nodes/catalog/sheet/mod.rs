@@ -1,7 +1,8 @@
 //! Contact sheets: many pictures and their labels in one.
 
+pub(crate) mod axis_sheet;
 mod contact_sheet;
-mod lettering;
+pub(crate) mod lettering;
 
 use std::sync::Arc;
 
