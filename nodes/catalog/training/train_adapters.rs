@@ -40,6 +40,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
     .input(InputSpec::required("model", MODEL, "The base model, loaded in f32."))
     .input(InputSpec::required("triplets", TRIPLETS, "Targets, captions and references, of the model's native size."))
     .input(InputSpec::with_default("pool", 30_000_i64, "How many triplets are learned from; latents and text contexts are made beforehand.").range(1.0..=1e8))
+    .input(InputSpec::optional("adapters", ADAPTERS, "Adapters of the same variant and placement to go on from, loaded in f32; without them, `initial` says how training begins."))
     .input(
         InputSpec::with_default("initial", "neutral", "`neutral`: the first step is exactly the base model, and the adapters attend like its own self-attention; `paper`: at random.")
             .choices(&["neutral", "paper"]),
@@ -83,11 +84,21 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
 
     let (seed, initial) = (count(inputs, "seed")?, inputs.text("initial")?);
     let load = |w: &Weights| dreamcache::Adapters::load(w, &base.unet_config, config);
-    let adapters = match initial {
-        "paper" => {
+    let given = inputs.optional_native::<Adapters>("adapters")?;
+    if given.as_ref().is_some_and(|given| given.adapters.config() != config) {
+        return Err(NodeError::input("adapters", "are of another variant or placement than what is to be trained")
+            .with_hint("give `variant` and `placement` the adapters' values"));
+    }
+    let adapters = match (&given, initial) {
+        (Some(given), _) => given.adapters.clone(),
+        (None, "paper") => {
             load(&Weights::new(Arc::new(Initial::adapters(seed)), &base.device, DType::F32)).map_err(node_error)?
         }
         _ => dreamcache::Adapters::neutral(&base.unet, config),
+    };
+    let initial = match given {
+        Some(given) => format!("from {}", digest(&given.adapters)),
+        None => initial.to_string(),
     };
     // As the released training does: all but the layer norms.
     let is_norm = |name: &str| name.ends_with(".norm.weight") || name.ends_with(".norm.bias");
@@ -151,6 +162,15 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let path = path.display().to_string();
     let trained = Adapters { adapters, family: base.family, origin: path.clone() };
     Ok(Outputs::one("adapters", Value::native(trained)).with("path", Value::text(path)).with("steps", steps as i64))
+}
+
+/// What tells adapters from others: BLAKE3 of their weights.
+fn digest(adapters: &dreamcache::Adapters) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, data) in adapters.named_tensors() {
+        hasher.update(name.as_bytes()).update(data.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 fn variant(inputs: &Inputs) -> Result<Variant, NodeError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use dc_diffusion::Error;
 use dc_diffusion::checkpoint::{self, Component, Part, open_autoencoder, write_json, write_pipeline, write_tensors};
+use dc_diffusion::model::BaseModel;
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::schedulers::{PredictionType, SchedulerConfig};
 use dc_diffusion::text::{ClipTextConfig, HiddenAct, Padding, Tokenizer, learn_tokenizer};
@@ -24,7 +25,7 @@ use super::settings::{self, Defaults, count, numbers, require_f32};
 use super::values::{Dataset, TRIPLETS};
 use super::watching::Watch;
 use crate::diffusion::runtime::Runtime;
-use crate::diffusion::values::{input_error, node_error};
+use crate::diffusion::values::{MODEL, Model, input_error, node_error};
 
 struct TrainDenoiser {
     spec: NodeSpec,
@@ -48,6 +49,7 @@ pub(crate) fn node(runtime: Arc<Runtime>) -> Arc<dyn Node> {
     )
     .input(InputSpec::required("triplets", TRIPLETS, "Targets, and references on white, with their captions."))
     .input(InputSpec::required("autoencoder", PortType::Path, "The folder that `Train Autoencoder` wrote, or a base model, whose autoencoder is taken."))
+    .input(InputSpec::optional("model", MODEL, "A base model of the same shapes and words to go on from, loaded in f32; without it, training begins from nothing."))
     .input(InputSpec::with_default("pool", 30_000_i64, "How many triplets are learned from; their latents are made beforehand.").range(1.0..=1e8))
     .input(InputSpec::with_default("references", 0.2, "Which part of the pictures are references: they teach the model what one looks like.").range(0.0..=1.0))
     .input(InputSpec::with_default("caption_drop", 0.1, "How often the caption is left out, for guidance.").range(0.0..=1.0))
@@ -129,7 +131,10 @@ impl Node for TrainDenoiser {
 
         let seed = count(inputs, "seed")?;
         let load = |w: &Weights| TextToLatents::load(w, &text_config, &unet_config);
-        let model = load(&Weights::new(Arc::new(Initial::denoiser(seed)), device, DType::F32)).map_err(node_error)?;
+        let model = match inputs.optional_native::<Model>("model")? {
+            Some(model) => beginning(&model.0, &unet_config, &text_config)?,
+            None => load(&Weights::new(Arc::new(Initial::denoiser(seed)), device, DType::F32)).map_err(node_error)?,
+        };
         let mut parameters = Parameters::of(&model, load, |_| false).map_err(node_error)?;
         context.log(LogLevel::Info, &format!("{} parameters, {vocab_size} tokens", parameters.num_trained()));
 
@@ -174,8 +179,9 @@ impl Node for TrainDenoiser {
         };
         let shape =
             serde_json::to_string(&(&unet_config, &text_config)).map_err(|e| NodeError::failed(e.to_string()))?;
+        let from = inputs.optional_native::<Model>("model")?.map_or("nothing".into(), |model| model.0.digest.clone());
         let identity = format!(
-            "denoiser {shape} {prediction_type:?} batch {batch_size} drop {caption_drop} seed {seed} pool {entries} references {references} data {origin}"
+            "denoiser {shape} {prediction_type:?} from {from} batch {batch_size} drop {caption_drop} seed {seed} pool {entries} references {references} data {origin}"
         );
         let mut watch = Watch::new(context, &folder);
         let steps = train(
@@ -213,6 +219,16 @@ impl Node for TrainDenoiser {
         context.wrote(&result);
         Ok(Outputs::one("model", Value::text(result.display().to_string())).with("steps", steps as i64))
     }
+}
+
+/// The networks of a base model that is to be trained further.
+fn beginning(base: &BaseModel, unet: &UNetConfig, text: &ClipTextConfig) -> Result<TextToLatents, NodeError> {
+    require_f32(base.dtype)?;
+    if base.unet_config != *unet || base.text_encoder.config() != text {
+        return Err(NodeError::input("model", "has other shapes or words than what is to be trained")
+            .with_hint("give `widths`, `context_dim`, `text_layers` and `tokens` the model's values"));
+    }
+    Ok(TextToLatents { text_encoder: base.text_encoder.clone(), unet: base.unet.clone() })
 }
 
 /// The autoencoder of a folder of its own, or that of a base model; with the files behind it.

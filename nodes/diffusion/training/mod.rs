@@ -9,12 +9,11 @@
 //! | [`pool`], [`noising`] | latents made beforehand, and noise on them |
 //! | [`parameters`] | parameters and their state, on the host |
 //! | [`initial`] | what they start from |
-//! | [`adamw`], [`schedule`] | the optimiser and its learning rate |
+//! | [`optimizer`], [`muon`], [`schedule`] | the optimiser and its learning rate |
 //! | [`draws`] | randomness that follows from a seed and the number of a batch |
 //! | [`state`] | a run as files: states and log |
 //! | [`pictures`] | pictures as tensors |
 
-pub mod adamw;
 pub mod adapters;
 pub mod augment;
 pub mod autoencoder;
@@ -23,7 +22,9 @@ pub mod dataset;
 pub mod denoiser;
 pub mod draws;
 pub mod initial;
+pub mod muon;
 pub mod noising;
+pub mod optimizer;
 pub mod parameters;
 pub mod pictures;
 pub mod pool;
@@ -31,7 +32,6 @@ pub mod run;
 pub mod schedule;
 pub mod state;
 
-pub use adamw::AdamW;
 pub use adapters::{AdaptersTask, Contexts};
 pub use augment::augment;
 pub use autoencoder::AutoencoderTask;
@@ -39,7 +39,9 @@ pub use classifier::ClassifierTask;
 pub use dataset::{Picture, Split, Triplet, Triplets};
 pub use denoiser::{DenoiserTask, TextToLatents};
 pub use initial::Initial;
+pub use muon::Muon;
 pub use noising::Noising;
+pub use optimizer::Optimizer;
 pub use parameters::{Kept, Parameters};
 pub use pool::{Pool, Source};
 pub use run::{Event, Habits, Schedule, Task, train};

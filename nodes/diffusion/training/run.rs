@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::adamw::AdamW;
+use super::optimizer::Optimizer;
 use super::parameters::{Kept, Parameters};
 use super::schedule::learning_rate;
 use super::state::{Record, RunFolder};
@@ -62,7 +62,7 @@ pub struct Schedule {
     /// Steps until it is there.
     pub warmup_steps: u64,
     /// The rest of a step.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
 }
 
 /// What may differ between the parts of a run that was interrupted.

@@ -7,7 +7,9 @@ use crate::dreamcache::{AdapterConfig, Adapters, Personalisation, ProjectedCache
 use crate::error::Error;
 use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::testing::{check_close, device, fixture, fixture_names, fixture_values, input};
-use crate::training::{AdamW, AdaptersTask, Contexts, Event, Habits, Kept, Noising, Parameters, Schedule, Task, train};
+use crate::training::{
+    AdaptersTask, Contexts, Event, Habits, Kept, Noising, Optimizer, Parameters, Schedule, Task, train,
+};
 use crate::unet::{UNet, UNetConfig};
 use crate::weights::{Recipe, Weights};
 
@@ -55,7 +57,7 @@ fn check_family(family: &str) {
             if step == 0 && rate < 1e-3 {
                 check_gradients(family, &parameters);
             }
-            let adamw = AdamW { max_gradient_norm: 0.0, ..AdamW::default() };
+            let adamw = Optimizer { max_gradient_norm: 0.0, ..Optimizer::default() };
             adamw.step(&mut parameters, step as u64 + 1, rate);
         }
         let name = |what: &str| format!("{family}.train/{what}");
@@ -168,7 +170,8 @@ fn adapters_learn_one_triplet_by_heart() {
     let load = |w: &Weights| Adapters::load(w, &small.base.unet_config, AdapterConfig::default());
     let mut parameters = Parameters::of(&adapters, load, |name| name.contains(".norm.")).unwrap();
     let steps = 150;
-    let schedule = Schedule { steps, accumulate: 1, learning_rate: 1e-2, warmup_steps: 5, optimizer: AdamW::default() };
+    let schedule =
+        Schedule { steps, accumulate: 1, learning_rate: 1e-2, warmup_steps: 5, optimizer: Optimizer::default() };
     let habits = Habits { checkpoint_every: 1000, keep: 1, show_every: 150, max_seconds: None };
     let folder = tempfile::tempdir().unwrap();
     let (mut losses, mut shown) = (Vec::new(), 0);

@@ -7,7 +7,7 @@ use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::testing::check_close;
 use crate::training::noising::Noised;
 use crate::training::{
-    AdamW, DenoiserTask, Event, Habits, Initial, Noising, Parameters, Pool, Schedule, TextToLatents, train,
+    DenoiserTask, Event, Habits, Initial, Noising, Optimizer, Parameters, Pool, Schedule, TextToLatents, train,
 };
 use crate::weights::Weights;
 
@@ -33,7 +33,7 @@ fn a_denoiser_learns_one_triplet_by_heart() {
         caption_drop: 0.1,
     };
     let schedule =
-        Schedule { steps: 120, accumulate: 1, learning_rate: 5e-3, warmup_steps: 10, optimizer: AdamW::default() };
+        Schedule { steps: 120, accumulate: 1, learning_rate: 5e-3, warmup_steps: 10, optimizer: Optimizer::default() };
     let habits = Habits { checkpoint_every: 1000, keep: 1, show_every: 120, max_seconds: None };
     let folder = tempfile::tempdir().unwrap();
     let (mut losses, mut shown) = (Vec::new(), 0);

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device};
 
 use super::shapes::Shapes;
 use crate::error::Error;
-use crate::training::{AdamW, AutoencoderTask, Event, Habits, Initial, Kept, Parameters, Record, Schedule, train};
+use crate::training::{AutoencoderTask, Event, Habits, Initial, Kept, Optimizer, Parameters, Record, Schedule, train};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::Weights;
 
@@ -35,7 +35,7 @@ pub(super) fn start() -> (Vae, Parameters) {
 }
 
 pub(super) fn schedule(steps: u64) -> Schedule {
-    Schedule { steps, accumulate: 2, learning_rate: 3e-3, warmup_steps: 2, optimizer: AdamW::default() }
+    Schedule { steps, accumulate: 2, learning_rate: 3e-3, warmup_steps: 2, optimizer: Optimizer::default() }
 }
 
 const HABITS: Habits = Habits { checkpoint_every: 2, keep: 2, show_every: 0, max_seconds: None };

@@ -1,4 +1,5 @@
-//! The optimiser: AdamW (Loshchilov and Hutter, 2019) with clipping by the norm and an average of the weights.
+//! The optimiser: AdamW (Loshchilov and Hutter, 2019) with clipping by the norm and an average of the weights, and [`Muon`]
+//! for hidden matrices where it is asked for.
 //!
 //! It works on the host in float32, one pass over each parameter: a tenth of the time of the same formula as tensor
 //! operations, the same bits on every device, and no memory of the device for its moments.
@@ -6,11 +7,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::muon::Muon;
 use super::parameters::Parameters;
 
 /// Everything about a step but its learning rate. The defaults are PyTorch's, with clipping and averaging.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AdamW {
+pub struct Optimizer {
     /// Of the mean of gradients.
     pub beta_1: f32,
     /// Of the mean of their squares.
@@ -23,9 +25,12 @@ pub struct AdamW {
     pub max_gradient_norm: f32,
     /// How much of the average a step keeps. Young averages keep less: `(1 + step) / (10 + step)`.
     pub average_decay: f32,
+    /// How hidden matrices step; as everything else where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muon: Option<Muon>,
 }
 
-impl Default for AdamW {
+impl Default for Optimizer {
     fn default() -> Self {
         Self {
             beta_1: 0.9,
@@ -34,11 +39,12 @@ impl Default for AdamW {
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
             average_decay: 0.999,
+            muon: None,
         }
     }
 }
 
-impl AdamW {
+impl Optimizer {
     /// Takes a step and clears the gradients. `step` counts from 1. Returns the norm of the gradient before clipping;
     /// where that is not finite, nothing is changed.
     pub fn step(&self, parameters: &mut Parameters, step: u64, learning_rate: f64) -> f64 {
@@ -58,13 +64,25 @@ impl AdamW {
         let average = self.average_decay.min((1.0 + step as f32) / (10.0 + step as f32));
         parameters.0.par_iter_mut().filter(|p| !p.frozen).for_each(|p| {
             if norm.is_finite() {
-                let moments = p.moment_1.iter_mut().zip(&mut p.moment_2);
-                let values = p.value.iter_mut().zip(&mut p.average);
-                for ((gradient, (m, v)), (value, mean)) in p.gradient.iter().zip(moments).zip(values) {
-                    let g = gradient * clip;
-                    *m += (g - *m) * (1.0 - self.beta_1);
-                    *v = *v * self.beta_2 + g * g * (1.0 - self.beta_2);
-                    *value = *value * decay - rate * *m / (v.sqrt() / correction_2 + self.epsilon);
+                match self.muon.filter(|_| Muon::takes(p)) {
+                    Some(muon) => {
+                        p.gradient.iter_mut().for_each(|g| *g *= clip);
+                        let step = muon.direction(&p.gradient, &mut p.moment_1, &p.shape);
+                        for (value, step) in p.value.iter_mut().zip(step) {
+                            *value = *value * decay - learning_rate as f32 * step;
+                        }
+                    }
+                    None => {
+                        let moments = p.moment_1.iter_mut().zip(&mut p.moment_2);
+                        for ((gradient, (m, v)), value) in p.gradient.iter().zip(moments).zip(&mut p.value) {
+                            let g = gradient * clip;
+                            *m += (g - *m) * (1.0 - self.beta_1);
+                            *v = *v * self.beta_2 + g * g * (1.0 - self.beta_2);
+                            *value = *value * decay - rate * *m / (v.sqrt() / correction_2 + self.epsilon);
+                        }
+                    }
+                }
+                for (mean, value) in p.average.iter_mut().zip(&p.value) {
                     *mean += (*value - *mean) * (1.0 - average);
                 }
             }
