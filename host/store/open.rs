@@ -93,26 +93,29 @@ impl Store {
             writable: AtomicBool::new(true),
             warnings: Mutex::default(),
         };
-        match std::fs::read_to_string(root.join("format")) {
-            Ok(text) => {
-                let found = text.strip_prefix("dc-graph store ").and_then(|rest| rest.trim().parse::<u32>().ok());
-                match found {
-                    Some(FORMAT) => {}
-                    Some(found) => return Err(StoreError::Newer { path: root, found }),
-                    None => return Err(StoreError::NoStore { path: root }),
-                }
+        let format = || match std::fs::read_to_string(root.join("format")) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        };
+        let mut text = format()?;
+        if text.is_none() {
+            std::fs::create_dir_all(&root).map_err(failed)?;
+            let in_use = |entry: &io::Result<std::fs::DirEntry>| entry.as_ref().is_ok_and(|e| e.file_name() != "tmp");
+            if std::fs::read_dir(&root).map_err(failed)?.any(|entry| in_use(&entry)) {
+                // Another process may have made the store just now: its `format` is there before anything else is.
+                text = format()?;
+            } else {
+                let ours = format!("dc-graph store {FORMAT}\n");
+                file::put(&root, &root.join("format"), ours.as_bytes()).map_err(failed)?;
+                text = Some(ours);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(&root).map_err(failed)?;
-                let in_use =
-                    |entry: &io::Result<std::fs::DirEntry>| entry.as_ref().is_ok_and(|e| e.file_name() != "tmp");
-                if std::fs::read_dir(&root).map_err(failed)?.any(|entry| in_use(&entry)) {
-                    return Err(StoreError::NoStore { path: root });
-                }
-                let text = format!("dc-graph store {FORMAT}\n");
-                file::put(&root, &root.join("format"), text.as_bytes()).map_err(failed)?;
-            }
-            Err(error) => return Err(failed(error)),
+        }
+        let number = text.as_deref().and_then(|text| text.strip_prefix("dc-graph store ")?.trim().parse::<u32>().ok());
+        match number {
+            Some(FORMAT) => {}
+            Some(found) => return Err(StoreError::Newer { path: root, found }),
+            None => return Err(StoreError::NoStore { path: root }),
         }
         Ok(store)
     }
