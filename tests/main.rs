@@ -18,4 +18,5 @@ mod running;
 mod stored;
 mod sweeping;
 mod tracing;
+mod training;
 mod usage;

@@ -1,13 +1,17 @@
 //! `Train Autoencoder`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use dc_diffusion::checkpoint::{Part, write_tensors};
+use dc_diffusion::Error;
+use dc_diffusion::checkpoint::{self, Component, Part, open_autoencoder, write_tensors};
 use dc_diffusion::training::{AutoencoderTask, Initial, Kept, Parameters, train};
 use dc_diffusion::vae::{Vae, VaeConfig};
 use dc_diffusion::weights::Weights;
-use dc_graph_node_api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
+use dc_graph_node_api::{
+    InputProblem, InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value,
+};
 
 use super::settings::{self, Defaults, count, numbers, require_f32};
 use super::values::{Dataset, TRIPLETS};
@@ -36,6 +40,16 @@ pub(crate) fn node(runtime: Arc<Runtime>) -> Arc<dyn Node> {
         "Trains a small autoencoder from nothing on the pictures of a data set.",
     )
     .input(InputSpec::required("triplets", TRIPLETS, "Targets and references are learned from; captions are not."))
+    .input(InputSpec::optional(
+        "autoencoder",
+        PortType::Path,
+        "One to go on from: a folder that this node wrote, or a base model. Its shapes count then, not `widths` and `latent_channels`.",
+    ))
+    .input(InputSpec::with_default(
+        "decoder_only",
+        false,
+        "Whether the encoder of `autoencoder` stays as it is, to the last bit, so that what was trained on its latents remains right.",
+    ))
     .input(InputSpec::with_default(
         "widths",
         "32,64,64",
@@ -84,9 +98,22 @@ impl Node for TrainAutoencoder {
         self.runtime.class()
     }
 
+    fn reads(&self, known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
+        files(known)
+    }
+
     fn run(&self, inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> {
         let data = inputs.native::<Dataset>("triplets")?;
-        let config = config(inputs)?;
+        let decoder_only = inputs.boolean("decoder_only")?;
+        let given = match inputs.get("autoencoder") {
+            Some(_) => Some(open(inputs.path("autoencoder")?).map_err(input_error("autoencoder"))?.0),
+            None if decoder_only => {
+                return Err(NodeError::input("decoder_only", "there is no encoder to keep")
+                    .with_hint("give the `autoencoder` that it belongs to"));
+            }
+            None => None,
+        };
+        let config = given.as_ref().map_or_else(|| config(inputs), |given| Ok(given.config.clone()))?;
         let resolved = self.runtime.get()?;
         require_f32(resolved.dtype)?;
         let device = &resolved.device;
@@ -95,13 +122,25 @@ impl Node for TrainAutoencoder {
         let folder = settings::folder(inputs, context)?;
 
         let load = |w: &Weights| Vae::load(w, &config);
-        let vae = load(&Weights::new(Arc::new(Initial::autoencoder(seed)), device, DType::F32)).map_err(node_error)?;
-        let mut parameters = Parameters::of(&vae, load, |_| false).map_err(node_error)?;
+        let vae = match &given {
+            Some(given) => given.load(Vae::load, device, DType::F32).map_err(input_error("autoencoder"))?,
+            None => {
+                load(&Weights::new(Arc::new(Initial::autoencoder(seed)), device, DType::F32)).map_err(node_error)?
+            }
+        };
+        let is_encoder = |name: &str| name.starts_with("encoder.") || name.starts_with("quant_conv.");
+        let mut parameters = Parameters::of(&vae, load, |name| decoder_only && is_encoder(name)).map_err(node_error)?;
         let task = AutoencoderTask::new(data.0.clone(), config.clone(), device, (batch_size, seed, kl_weight))
             .map_err(input_error("triplets"))?;
         let shape = serde_json::to_string(&config).map_err(|e| NodeError::failed(e.to_string()))?;
-        let identity =
-            format!("autoencoder {shape} kl {kl_weight} batch {batch_size} seed {seed} data {}", data.0.identity());
+        let from = match inputs.get("autoencoder") {
+            Some(_) => digest(inputs.path("autoencoder")?, context)?,
+            None => "nothing".into(),
+        };
+        let identity = format!(
+            "autoencoder {shape} from {from} decoder only {decoder_only} kl {kl_weight} batch {batch_size} seed {seed} data {}",
+            data.0.identity()
+        );
         let mut watch = Watch::new(context, &folder);
         let steps = train(
             &task,
@@ -116,11 +155,37 @@ impl Node for TrainAutoencoder {
         .map_err(node_error)?;
 
         let trained = parameters.assign(vae, Kept::Average, device, false);
-        let (config, tensors) = task.normalized(&trained, &parameters).map_err(node_error)?;
+        let (config, tensors) = match decoder_only {
+            true => (config, parameters.tensors(Kept::Average)),
+            false => task.normalized(&trained, &parameters).map_err(node_error)?,
+        };
         let result = folder.join("model");
         write_tensors(&result, Part::Vae, &config, &tensors, DType::F16).map_err(node_error)?;
         context.wrote(&result);
         let result = Value::text(result.display().to_string());
         Ok(Outputs::one("autoencoder", result).with("steps", steps as i64))
+    }
+}
+
+/// The autoencoder of a folder of its own, or that of a base model; with the files behind it.
+pub(super) fn open(path: &str) -> Result<(Component<VaeConfig>, Vec<PathBuf>), Error> {
+    if Path::new(path).join("config.json").is_file() {
+        return open_autoencoder(Path::new(path));
+    }
+    let checkpoint = checkpoint::open(path, None)?;
+    Ok((checkpoint.vae, checkpoint.files))
+}
+
+/// What tells an autoencoder from others.
+pub(super) fn digest(path: &str, context: &dyn RunContext) -> Result<String, NodeError> {
+    if Path::new(path).exists() { context.digest(Path::new(path)) } else { Ok(path.into()) }
+}
+
+/// The files behind the port `autoencoder`.
+pub(super) fn files(known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
+    let Some(Value::Path(path)) = known.get("autoencoder") else { return Ok(Vec::new()) };
+    match open(path) {
+        Ok((_, files)) => Ok(files),
+        Err(e) => Err(vec![InputProblem::new("autoencoder", e.to_string()).with_hint("run `Train Autoencoder` first")]),
     }
 }

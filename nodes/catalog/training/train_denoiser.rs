@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use dc_diffusion::Error;
-use dc_diffusion::checkpoint::{self, Component, Part, open_autoencoder, write_json, write_pipeline, write_tensors};
+use dc_diffusion::checkpoint::{Part, write_json, write_pipeline, write_tensors};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::schedulers::{PredictionType, SchedulerConfig};
@@ -15,13 +14,14 @@ use dc_diffusion::training::{
     DenoiserTask, Initial, Kept, Noising, Parameters, Pool, Source, Split, TextToLatents, Triplet, train,
 };
 use dc_diffusion::unet::UNetConfig;
-use dc_diffusion::vae::{Vae, VaeConfig};
+use dc_diffusion::vae::Vae;
 use dc_diffusion::weights::Weights;
 use dc_graph_node_api::{
     InputProblem, InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value,
 };
 
 use super::settings::{self, Defaults, count, numbers, require_f32};
+use super::train_autoencoder::{digest, files, open};
 use super::values::{Dataset, TRIPLETS};
 use super::watching::Watch;
 use crate::diffusion::runtime::Runtime;
@@ -77,13 +77,7 @@ impl Node for TrainDenoiser {
     }
 
     fn reads(&self, known: &Inputs) -> Result<Vec<PathBuf>, Vec<InputProblem>> {
-        let Some(Value::Path(path)) = known.get("autoencoder") else { return Ok(Vec::new()) };
-        match open(path) {
-            Ok((_, files)) => Ok(files),
-            Err(e) => {
-                Err(vec![InputProblem::new("autoencoder", e.to_string()).with_hint("run `Train Autoencoder` first")])
-            }
-        }
+        files(known)
     }
 
     fn run(&self, inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> {
@@ -229,18 +223,4 @@ fn beginning(base: &BaseModel, unet: &UNetConfig, text: &ClipTextConfig) -> Resu
             .with_hint("give `widths`, `context_dim`, `text_layers` and `tokens` the model's values"));
     }
     Ok(TextToLatents { text_encoder: base.text_encoder.clone(), unet: base.unet.clone() })
-}
-
-/// The autoencoder of a folder of its own, or that of a base model; with the files behind it.
-fn open(path: &str) -> Result<(Component<VaeConfig>, Vec<PathBuf>), Error> {
-    if Path::new(path).join("config.json").is_file() {
-        return open_autoencoder(Path::new(path));
-    }
-    let checkpoint = checkpoint::open(path, None)?;
-    Ok((checkpoint.vae, checkpoint.files))
-}
-
-/// What tells an autoencoder from others.
-fn digest(path: &str, context: &dyn RunContext) -> Result<String, NodeError> {
-    if Path::new(path).exists() { context.digest(Path::new(path)) } else { Ok(path.into()) }
 }
