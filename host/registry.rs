@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dc_graph_node_api::{Decode, Decoders, Node};
 
+use crate::graph::Composite;
+
 /// Every node type that graphs can name.
 #[derive(Clone, Default)]
 pub struct Registry {
@@ -24,7 +26,7 @@ impl Registry {
     /// When there is one of this name; the registry is unchanged then.
     pub fn add(&mut self, node: Arc<dyn Node>) -> Result<(), DuplicateNodeType> {
         let name = node.spec().type_name.clone();
-        if self.nodes.contains_key(&name) {
+        if self.nodes.contains_key(&name) || Composite::of(&name).is_some() {
             return Err(DuplicateNodeType(name));
         }
         self.nodes.insert(name, node);

@@ -14,6 +14,7 @@ mod plugin_examples;
 mod plugins;
 mod program;
 mod proving;
+mod reusing;
 mod running;
 mod stored;
 mod sweeping;

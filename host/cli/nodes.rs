@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use dc_graph::api::{InputSpec, NodeSpec, Value};
 use dc_graph::exec::value_as_json;
+use dc_graph::graph::composite_specs;
 use serde_json::json;
 
 use dc_graph_nodes::Settings;
@@ -35,7 +36,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut registry = builtin::registry(&Settings::default())?;
     args.plugins.join(&mut registry, None, streams::talk)?;
-    let mut specs: Vec<&NodeSpec> = registry.iter().map(|n| n.spec()).collect();
+    let composites = composite_specs();
+    let mut specs: Vec<&NodeSpec> = registry.iter().map(|n| n.spec()).chain(&composites).collect();
     if let Some(name) = &args.name {
         let Some(spec) = specs.iter().find(|s| s.type_name.eq_ignore_ascii_case(name)) else {
             let near = nearest(name, specs.iter().map(|s| s.type_name.as_str()));

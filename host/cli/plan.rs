@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::device_args::DeviceArgs;
 use super::exit::Exit;
+use super::plugin_args::PluginArgs;
 use super::source::GraphArgs;
 use super::store_args::{StoreArgs, shown};
 use super::validate::{self, Format};
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
     store: StoreArgs,
     /// The folder that files would be written to
     #[arg(long, value_name = "DIR", default_value = "output")]
@@ -41,11 +44,12 @@ pub(crate) struct Args {
 
 /// Validates and looks ahead. Missing files and models are problems of the graph.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let registry = builtin::registry(&args.device.settings())?;
+    let mut registry = builtin::registry(&args.device.settings())?;
     let opened = match args.graph.open() {
         Ok(opened) => opened,
         Err(error) => return Ok(validate::unreadable(&error)),
     };
+    args.plugins.join(&mut registry, Some(opened.folder()), streams::talk)?;
     let (graph, diagnostics) = match opened.check(&registry) {
         Ok(valid) => valid,
         Err(problems) => {

@@ -152,7 +152,7 @@ fn find(args: &Args, maker: &Maker, registry: &Registry, digests: &Digests) -> a
         };
         match checked {
             Ok((mut graph, _)) => {
-                if !graph.nodes.node_weights().any(|node| node.id == maker.node) {
+                if !maker.is_made_by(&graph) {
                     bail!("the graph in `{}` has no node `{}`", args.picture.display(), maker.node);
                 }
                 let plan = plan(&graph, digests)?;

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Format::Text => {
             let mut text = render(&diagnostics, &opened.source, streams::colour(&stdout()));
             text += &match &graph {
-                Some(graph) => format!("valid: {} nodes\n", graph.nodes.node_count()),
+                Some(graph) => format!("valid: {} nodes\n", graph.size()),
                 None => summary(&diagnostics),
             };
             streams::data(&text)?;

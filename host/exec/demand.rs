@@ -6,7 +6,6 @@ use std::collections::BinaryHeap;
 
 use dc_graph_node_api::{Lane, Value};
 
-use super::plan::links;
 use super::run::Run;
 use super::wiring::{Slot, source};
 use super::{Digest, NodeTiming, Observed, RunError};
@@ -142,7 +141,8 @@ impl Run<'_> {
                 before @ (Status::Known { .. } | Status::Done) => {
                     state.left += 1;
                     if before != (Status::Known { let_go: false }) {
-                        links(self.node(place))
+                        self.node(place)
+                            .links()
                             .for_each(|port| state.slots[self.slots.of(self.plan, port)].readers += 1);
                     }
                 }
@@ -155,7 +155,7 @@ impl Run<'_> {
     /// Finds out which values a wanted node misses; their nodes go onto the stack.
     fn gather(&self, state: &mut State, place: usize, stack: &mut Vec<usize>) {
         state.missing[place] = 0;
-        for port in links(self.node(place)) {
+        for port in self.node(place).links() {
             if state.slots[self.slots.of(self.plan, port)].is_held() {
                 continue;
             }
@@ -221,7 +221,7 @@ impl Run<'_> {
                 continue;
             }
             state.status[place] = Status::Known { let_go: true };
-            for port in links(self.node(place)) {
+            for port in self.node(place).links() {
                 state.slots[self.slots.of(self.plan, port)].release();
                 let from = source(self.plan, port);
                 if self.slots.all(from).all(|slot| state.slots[slot].readers == 0) {

@@ -14,6 +14,11 @@ pub enum Event {
         /// How many nodes the plan holds.
         nodes: usize,
     },
+    /// More is known of what there is to do: lists have turned out to be so long, branches were chosen.
+    RunGrew {
+        /// How many nodes the plan holds now.
+        nodes: usize,
+    },
     /// A node begins.
     Started {
         /// Its id.

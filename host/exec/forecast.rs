@@ -1,17 +1,15 @@
 //! What a run would do, and why: the same decisions as those of a run, without running anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use petgraph::graph::NodeIndex;
 use serde::Serialize;
 
 use super::action::{Action, Circumstances};
 use super::look_up::{is_sound, late_reads, numbers, port_name};
-use super::plan::links;
 use super::wiring::{Slots, source};
 use super::{Digest, Digests, Plan};
-use crate::graph::{Graph, GraphNode};
+use crate::graph::{Graph, GraphNode, PortRef};
 use crate::store::{Entry, Ingredient, KeptOutput, LastRun, Origin, Store};
 
 /// What a run would do.
@@ -28,9 +26,6 @@ pub struct Forecast {
 /// What would become of a node.
 #[derive(Clone, Debug, Serialize)]
 pub struct Prospect {
-    /// The node's place in the graph.
-    #[serde(skip)]
-    pub index: NodeIndex,
     /// Its id.
     pub node: String,
     /// Its type.
@@ -107,7 +102,8 @@ struct Sight {
     sizes: Vec<u64>,
 }
 
-/// Looks ahead. `document` is the graph's file, by which the store knows its last run.
+/// Looks ahead. `document` is the graph's file, by which the store knows its last run. Where the shape of the graph hangs
+/// on values that the store knows, what follows from them is looked at, too.
 pub fn forecast(
     graph: &Graph,
     plan: &Plan,
@@ -116,30 +112,78 @@ pub fn forecast(
     (output_dir, document_dir, document): (&Path, &Path, Option<&Path>),
 ) -> Forecast {
     let last = document.and_then(|document| store.last_run(document));
+    let folders = (output_dir, document_dir);
+    let mut grown: Option<(Graph, Plan)> = None;
+    loop {
+        let (graph, plan) = grown.as_ref().map_or((graph, plan), |(graph, plan)| (graph, plan));
+        let (mut nodes, sights) = look_ahead(graph, plan, digests, store, folders, last.as_ref());
+        if let Some(next) = settled(graph, plan, digests, store, document_dir, &sights) {
+            grown = Some(next);
+            continue;
+        }
+        demand(graph, plan, &mut nodes, &sights);
+        let values_bytes = values_bytes(graph, plan, &nodes, &sights);
+        let last_peak_bytes = last.map(|last: LastRun| last.peak_bytes).filter(|bytes| *bytes > 0);
+        return Forecast { nodes, values_bytes, last_peak_bytes };
+    }
+}
+
+/// The graph with what is settled by values that the store knows; nothing when there are none.
+fn settled(
+    graph: &Graph,
+    plan: &Plan,
+    digests: &Digests,
+    store: &Store,
+    document_dir: &Path,
+    sights: &[Sight],
+) -> Option<(Graph, Plan)> {
+    let known = graph.questions().into_iter().filter_map(|port| {
+        plan.position(port.node)?;
+        let kept = sights[source(plan, port)].held.get(port.output)?.as_ref()?;
+        Some((port, store.value(kept)?))
+    });
+    let known: HashMap<PortRef, dc_graph_node_api::Value> = known.collect();
+    let mut next = graph.clone();
+    // What the values do not suit is left open; a run tells why.
+    next.settle(document_dir, &|port| known.get(&port).cloned()).ok()?;
+    let is_new = next.open.len() != graph.open.len() || next.nodes.node_count() != graph.nodes.node_count();
+    let plan = super::plan::plan(&next, digests).ok().filter(|_| is_new)?;
+    Some((next, plan))
+}
+
+/// What would become of each node, going by what comes before it.
+fn look_ahead(
+    graph: &Graph,
+    plan: &Plan,
+    digests: &Digests,
+    store: &Store,
+    (output_dir, document_dir): (&Path, &Path),
+    last: Option<&LastRun>,
+) -> (Vec<Prospect>, Vec<Sight>) {
     let timings = store.timings();
     let mut nodes: Vec<Prospect> = Vec::with_capacity(plan.nodes.len());
     let mut sights: Vec<Sight> = Vec::with_capacity(plan.nodes.len());
     for planned in &plan.nodes {
         let node = &graph.nodes[planned.node];
         if let Some(first) = planned.same_as {
-            let twin = Prospect { index: planned.node, node: node.id.clone(), ..nodes[first].clone() };
+            let twin = Prospect { node: node.id.clone(), ..nodes[first].clone() };
             nodes.push(Prospect { outlook: Outlook::Known, reasons: Vec::new(), ..twin });
             sights.push(Sight { digests: Vec::new(), held: Vec::new(), sizes: Vec::new() });
             continue;
         }
-        let see = |port: crate::graph::PortRef| {
+        let see = |port: PortRef| {
             let sight = &sights[source(plan, port)];
             (sight.digests[port.output], sight.held[port.output].clone())
         };
         let late = node.reads_unknown.then(|| {
-            let values = links(node).map(|port| move || see(port).1.and_then(|kept| store.value(&kept)));
+            let values = node.links().map(|port| move || see(port).1.and_then(|kept| store.value(&kept)));
             late_reads(node, values, document_dir, digests)
         });
         let unknown_reads = matches!(late, Some(None));
         let late = late.flatten();
         let circumstances =
             Circumstances { salt: &planned.salt, reads: late.as_deref().unwrap_or(&planned.reads), output_dir };
-        let before = last.as_ref().and_then(|last| last.nodes.get(&node.id));
+        let before = last.and_then(|last| last.nodes.get(&node.id));
         let action = match unknown_reads {
             true => None,
             false => Action::of(node, &circumstances, |port| Some((see(port).0?, port_name(graph, port)))),
@@ -153,7 +197,7 @@ pub fn forecast(
                 reasons(node, &action.ingredients, entry.as_ref(), before.map(|b| &*b.ingredients), digests),
             ),
             (None, _) => {
-                let mut open: Vec<_> = links(node).filter(|port| see(*port).0.is_none()).collect();
+                let mut open: Vec<_> = node.links().filter(|port| see(*port).0.is_none()).collect();
                 open.dedup_by_key(|port| port.node);
                 let mut after: Vec<String> = open.iter().map(|port| graph.nodes[port.node].id.clone()).collect();
                 after.dedup();
@@ -181,7 +225,6 @@ pub fn forecast(
                 .collect(),
         });
         nodes.push(Prospect {
-            index: planned.node,
             node: node.id.clone(),
             type_name: node.node.spec().type_name.clone(),
             outlook,
@@ -189,10 +232,7 @@ pub fn forecast(
             seconds: timings.estimate(&node.node.spec().type_name, &planned.salt, &numbers(node)),
         });
     }
-    demand(graph, plan, &mut nodes, &sights);
-    let values_bytes = values_bytes(graph, plan, &nodes, &sights);
-    let last_peak_bytes = last.map(|last: LastRun| last.peak_bytes).filter(|bytes| *bytes > 0);
-    Forecast { nodes, values_bytes, last_peak_bytes }
+    (nodes, sights)
 }
 
 /// Why a node that the store does not know would run.
@@ -245,7 +285,7 @@ fn demand(graph: &Graph, plan: &Plan, nodes: &mut [Prospect], sights: &[Sight]) 
             Outlook::MayRun | Outlook::MayLoad => false,
         };
         let reader = nodes[place].node.clone();
-        for port in links(&graph.nodes[plan.nodes[place].node]) {
+        for port in graph.nodes[plan.nodes[place].node].links() {
             let from = source(plan, port);
             if sights[from].digests[port.output].is_none() || sights[from].held[port.output].is_some() {
                 continue;
@@ -272,14 +312,14 @@ fn values_bytes(graph: &Graph, plan: &Plan, nodes: &[Prospect], sights: &[Sight]
     let mut last_reader = vec![None; slots.wanted.len()];
     let runs: Vec<bool> = nodes.iter().map(|node| node.outlook != Outlook::Known).collect();
     for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| runs[*place]) {
-        links(&graph.nodes[planned.node]).for_each(|port| last_reader[slots.of(plan, port)] = Some(place));
+        graph.nodes[planned.node].links().for_each(|port| last_reader[slots.of(plan, port)] = Some(place));
     }
     let (mut alive, mut most) = (0_u64, 0_u64);
     let mut ending: BTreeMap<usize, u64> = BTreeMap::new();
     let mut begun = vec![false; last_reader.len()];
     for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| runs[*place]) {
         let read =
-            links(&graph.nodes[planned.node]).map(|port| (slots.of(plan, port), source(plan, port), port.output));
+            graph.nodes[planned.node].links().map(|port| (slots.of(plan, port), source(plan, port), port.output));
         let made = slots.all(place).enumerate().map(|(output, slot)| (slot, place, output));
         for (slot, from, output) in read.chain(made) {
             if let Some(end) = last_reader[slot].filter(|_| !std::mem::replace(&mut begun[slot], true)) {

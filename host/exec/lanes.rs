@@ -21,7 +21,7 @@ use dc_graph_node_api::{Lane, NodeError, Value};
 use super::context::NodeContext;
 use super::demand::{Job, Known, State, index};
 use super::look_up::Input;
-use super::plan::{links, panic_message};
+use super::plan::panic_message;
 use super::report::message_with_sources;
 use super::run::Run;
 use super::step::{Prepared, prepare, step};
@@ -90,7 +90,7 @@ impl Run<'_> {
 
     /// Looks a node up in the store.
     fn look_up<'run>(&'run self, state: MutexGuard<'run, State>, place: usize) -> MutexGuard<'run, State> {
-        let ports: Vec<_> = links(self.node(place)).map(|port| self.slots.of(self.plan, port)).collect();
+        let ports: Vec<_> = self.node(place).links().map(|port| self.slots.of(self.plan, port)).collect();
         let inputs: Vec<_> = ports.iter().map(|slot| state.slots[*slot].input()).collect();
         drop(state);
         // Nodes are asked which files they read, and nodes may panic; then the run tells.
@@ -113,7 +113,7 @@ impl Run<'_> {
 
     /// Runs a node whose values are at hand.
     fn run_one<'run>(&'run self, mut state: MutexGuard<'run, State>, place: usize) -> MutexGuard<'run, State> {
-        let ports: Vec<_> = links(self.node(place)).map(|port| self.slots.of(self.plan, port)).collect();
+        let ports: Vec<_> = self.node(place).links().map(|port| self.slots.of(self.plan, port)).collect();
         let far: Vec<_> = ports.iter().copied().filter(|slot| state.slots[*slot].value.is_none()).collect();
         if !far.is_empty() {
             let kept: Vec<_> = far.iter().map(|slot| (*slot, state.slots[*slot].kept.clone())).collect();
@@ -205,7 +205,7 @@ impl Run<'_> {
                 let took = began.elapsed();
                 self.tell(Event::Finished { node: node.clone(), took });
                 let mut timings = vec![NodeTiming { node, type_name, seconds: took.as_secs_f64(), cached: false }];
-                timings.extend(self.twins.get(&place).into_iter().flatten().map(|twin| self.tell_cached(*twin)));
+                timings.extend(self.twins.get(&place).into_iter().flatten().filter_map(|twin| self.tell_cached(*twin)));
                 if let Some(observed) = &mut observed {
                     observed.seconds = Some(took.as_secs_f64());
                 }

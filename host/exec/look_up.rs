@@ -112,11 +112,11 @@ impl Run<'_> {
     /// Tells that a node and its twins need not run, and that what it wrote is still there.
     pub(super) fn tell_found(&self, place: usize, wrote: &[PathBuf]) -> Vec<NodeTiming> {
         let (node, _) = self.names(place);
-        for path in wrote {
+        for path in wrote.iter().filter(|_| !self.told.contains(&node)) {
             self.tell(Event::Kept { node: node.clone(), path: path.clone() });
         }
         let twins = self.twins.get(&place).into_iter().flatten().copied();
-        std::iter::once(place).chain(twins).map(|place| self.tell_cached(place)).collect()
+        std::iter::once(place).chain(twins).filter_map(|place| self.tell_cached(place)).collect()
     }
 }
 

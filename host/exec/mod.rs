@@ -9,6 +9,7 @@
 //! | `digest` | digests of the files that nodes read, remembered |
 //! | `plan` | pruning, order, keys |
 //! | `cache` | outputs of earlier runs of this process |
+//! | `stages` | runs whose shape hangs on values: what says it first, then the rest |
 //! | `run` | what is to be computed in this run, what is known already |
 //! | `action` | action keys: what one node depends on, its inputs by content |
 //! | `demand` | what is to be run, because it is not known or because somebody needs its values |
@@ -40,6 +41,7 @@ mod plan;
 mod provenance;
 mod report;
 mod run;
+mod stages;
 mod step;
 #[cfg(test)]
 mod store_tests;
@@ -59,4 +61,5 @@ pub(crate) use look_up::Observed;
 pub use memory::peak_bytes;
 pub use plan::{FileRead, Plan, PlanError, PlannedNode, plan};
 pub use report::{NodeTiming, RunError, RunReport, value_as_json};
-pub use run::{RunOptions, execute};
+pub use run::RunOptions;
+pub use stages::execute;

@@ -11,7 +11,7 @@ use petgraph::visit::{Dfs, DfsPostOrder, Reversed};
 
 use super::key::{Dangling, Keys};
 use super::{Digest, Digests, Key};
-use crate::graph::{Binding, Graph, GraphNode, PortRef};
+use crate::graph::{Graph, GraphNode, PortRef};
 
 /// The nodes that the outputs and the effects of a graph need, each after its ancestors, else in document order.
 #[derive(Clone, Debug)]
@@ -86,7 +86,25 @@ pub enum PlanError {
 /// # Errors
 /// See [`PlanError`].
 pub fn plan(graph: &Graph, digests: &Digests) -> Result<Plan, PlanError> {
-    let order = order(graph);
+    let effects = graph.nodes.node_indices().filter(|node| graph.nodes[*node].has_effect());
+    let plan = plan_for(graph, digests, graph.outputs.iter().map(|(_, port)| port.node).chain(effects))?;
+    // Every link of a node was looked up while its key was made; those of the graph's outputs were not.
+    for (name, port) in &graph.outputs {
+        let known = plan.position(port.node).is_some() && output_name(&graph.nodes, *port).is_some();
+        if !known {
+            return Err(PlanError::Inconsistent { node: name.clone() });
+        }
+    }
+    Ok(plan)
+}
+
+/// Plans what some nodes of a graph need.
+pub(super) fn plan_for(
+    graph: &Graph,
+    digests: &Digests,
+    roots: impl Iterator<Item = NodeIndex>,
+) -> Result<Plan, PlanError> {
+    let order = order(graph, roots);
     let mut plan = Plan { nodes: Vec::with_capacity(order.len()), position: vec![ABSENT; graph.nodes.node_count()] };
     let mut keys = Keys::default();
     let mut first: HashMap<Key, usize> = HashMap::with_capacity(order.len());
@@ -98,13 +116,6 @@ pub fn plan(graph: &Graph, digests: &Digests) -> Result<Plan, PlanError> {
         let same_as = (earlier != place).then_some(earlier);
         plan.position[index.index()] = place as u32;
         plan.nodes.push(PlannedNode { node: index, key, reusable, same_as, reads, salt });
-    }
-    // Every link of a node was looked up while its key was made; those of the graph's outputs were not.
-    for (name, port) in &graph.outputs {
-        let known = plan.position(port.node).is_some() && output_name(&graph.nodes, *port).is_some();
-        if !known {
-            return Err(PlanError::Inconsistent { node: name.clone() });
-        }
     }
     Ok(plan)
 }
@@ -122,12 +133,10 @@ impl Plan {
 }
 
 /// The needed nodes in an order in which each comes after its ancestors. A document that is in such an order keeps it.
-fn order(graph: &Graph) -> Vec<NodeIndex> {
+fn order(graph: &Graph, roots: impl Iterator<Item = NodeIndex>) -> Vec<NodeIndex> {
     let backwards = Reversed(&graph.nodes);
-    let effects = graph.nodes.node_indices().filter(|i| graph.nodes[*i].node.spec().effect);
-    let outputs = graph.outputs.iter().map(|(_, port)| port.node);
     let mut needed = Dfs::empty(backwards);
-    for root in outputs.chain(effects).filter(|i| i.index() < graph.nodes.node_count()) {
+    for root in roots.filter(|i| i.index() < graph.nodes.node_count()) {
         needed.move_to(root);
         while needed.next(backwards).is_some() {}
     }
@@ -176,20 +185,11 @@ fn node_key(
     let key = key.map_err(|Dangling| PlanError::Inconsistent { node: node.id.clone() })?;
     let repeatable = spec.deterministic && !spec.effect && !node.reads_unknown;
     let known_ancestors =
-        links(node).all(|port| plan.position(port.node).is_some_and(|place| plan.nodes[place].reusable));
+        node.links().all(|port| plan.position(port.node).is_some_and(|place| plan.nodes[place].reusable));
     Ok(match key.filter(|_| repeatable) {
         Some(key) => (key, known_ancestors, salt),
         None => (Keys::unique(index.index()), false, salt),
     })
-}
-
-/// The links of a node, in the order of its inputs.
-pub(super) fn links(node: &GraphNode) -> impl Iterator<Item = PortRef> {
-    let elements = node.bindings.iter().flat_map(|binding| match binding {
-        Binding::List(elements) => elements.as_slice(),
-        one => std::slice::from_ref(one),
-    });
-    elements.filter_map(|binding| if let Binding::Link(port) = binding { Some(*port) } else { None })
 }
 
 fn output_name(nodes: &DiGraph<GraphNode, ()>, port: PortRef) -> Option<&str> {
@@ -210,6 +210,7 @@ mod tests {
 
     use super::super::testing::{Build, add, binary, binary_spec, link, literal};
     use super::*;
+    use crate::graph::Binding;
     use crate::testing::TestNode;
 
     fn zero(spec: NodeSpec) -> Arc<dyn Node> {

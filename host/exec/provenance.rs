@@ -1,6 +1,6 @@
 //! What made a value, as text that a picture carries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use dc_graph_node_api::PortType;
@@ -9,7 +9,7 @@ use petgraph::visit::{Dfs, Reversed};
 use serde_json::{Value as Json, json};
 
 use super::{FileRead, Plan};
-use crate::graph::Graph;
+use crate::graph::{Graph, included_key};
 use crate::proof::depends_on;
 
 /// The graph with this run's inputs, the node that saves, and the digests of all files that its ancestors read and of the
@@ -83,16 +83,51 @@ fn portable(graph: &Graph, document_dir: &Path) -> Json {
             make_portable(default, document_dir);
         }
     }
-    let Some(nodes) = document.get_mut("nodes").and_then(Json::as_object_mut) else { return document };
+    let mut places: BTreeSet<(Option<&str>, &Path, String)> = BTreeSet::new();
     for node in graph.nodes.node_weights() {
-        let Some(inputs) = nodes.get_mut(&node.id).and_then(|node| node.get_mut("inputs")) else { continue };
+        let (key, folder) = (node.home.key.as_deref(), node.home.folder.as_deref().unwrap_or(document_dir));
+        let id = node.id.rsplit('/').next().unwrap_or_default();
         for input in node.node.spec().inputs.iter().filter(|input| is_path(&input.ty)) {
-            if let Some(literal) = inputs.get_mut(&input.name) {
-                make_portable(literal, document_dir);
-            }
+            places.insert((key, folder, format!("/nodes/{}/inputs/{}", escaped(id), escaped(&input.name))));
+        }
+    }
+    let homes: BTreeSet<(Option<&str>, &Path)> = places.iter().map(|(key, folder, _)| (*key, *folder)).collect();
+    for (key, folder) in homes {
+        let Some(home) = one_of(&mut document, key).cloned() else { continue };
+        if key.is_some() {
+            places
+                .extend(declared_paths(&home).map(|name| (key, folder, format!("/inputs/{}/default", escaped(name)))));
+        }
+        for (id, node) in home["nodes"].as_object().into_iter().flatten() {
+            let Some(path) = node["path"].as_str() else { continue };
+            let included = one_of(&mut document, Some(&included_key(key.unwrap_or_default(), path)));
+            let names: Vec<String> = included.iter().flat_map(|i| declared_paths(i)).map(str::to_owned).collect();
+            let given = |name| format!("/nodes/{}/inputs/{}", escaped(id), escaped(name));
+            places.extend(names.iter().map(|name| (key, folder, given(name))));
+        }
+    }
+    for (key, folder, pointer) in places {
+        if let Some(literal) = one_of(&mut document, key).and_then(|home| home.pointer_mut(&pointer)) {
+            make_portable(literal, folder);
         }
     }
     document
+}
+
+/// A document, or one that it carries.
+fn one_of<'a>(document: &'a mut Json, key: Option<&str>) -> Option<&'a mut Json> {
+    match key {
+        None => Some(document),
+        Some(key) => document.get_mut("graphs")?.get_mut(key),
+    }
+}
+
+/// The inputs of a document that take paths.
+fn declared_paths(document: &Json) -> impl Iterator<Item = &str> {
+    let inputs = document["inputs"].as_object().into_iter().flatten();
+    inputs
+        .filter(|(_, input)| input["type"].as_str().is_some_and(|ty| ty.contains("path")))
+        .map(|(name, _)| name.as_str())
 }
 
 fn is_path(ty: &PortType) -> bool {

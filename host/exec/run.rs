@@ -1,21 +1,19 @@
 //! A run: what is to be computed, what is known already, what comes out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
 
 use dc_graph_node_api::{Outputs, Value};
 use petgraph::graph::NodeIndex;
 
 use super::demand::{State, Status};
-use super::look_up::numbers;
-use super::plan::links;
+use super::stages::Stages;
 use super::wiring::{Readers, Slot, Slots, source};
-use super::{Cache, CancelToken, Digests, Event, FileRead, NodeTiming, Plan, RunError, RunReport};
-use crate::graph::{Graph, GraphNode};
-use crate::store::{LastNode, LastRun, Observation, Store};
+use super::{Cache, CancelToken, Digests, Event, FileRead, NodeTiming, Plan};
+use crate::graph::{Graph, GraphNode, PortRef};
+use crate::store::Store;
 
 /// What a run needs beside the graph.
 #[derive(Clone, Debug)]
@@ -52,46 +50,7 @@ impl<'a> RunOptions<'a> {
     }
 }
 
-/// Computes what the plan of a graph says, on this thread and others, and tells `listener` on the way (from any of them).
-/// Returns when no node runs any more.
-///
-/// A node whose outputs the cache has does not run, nor do those that only it needs: they count as cached. What the store
-/// knows does not run either, unless somebody needs a value that the store does not hold, such as a model. A node with an
-/// effect runs unless the store knows the files that it wrote, and they are still there and the same.
-///
-/// # Errors
-/// The first failure. Nodes that run at that time are asked to stop and waited for.
-pub fn execute(
-    graph: &Graph,
-    plan: &Plan,
-    options: &RunOptions<'_>,
-    cancel: &CancelToken,
-    listener: &(dyn Fn(Event) + Sync),
-) -> Result<RunReport, RunError> {
-    let began = Instant::now();
-    let mut run = Run::prepare(graph, plan, options, cancel, listener);
-    run.tell(Event::RunStarted { nodes: plan.nodes.len() });
-    run.report_known();
-    run.begin(&mut run.lock());
-    run.work_all();
-    run.report_untold();
-    run.remember();
-    let state = run.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = state.error.take() {
-        return Err(error);
-    }
-    let nodes = std::mem::take(&mut state.timings);
-    let named = graph.outputs.iter().map(|(name, port)| (name, run.slots.of(plan, *port)));
-    let outputs = named.filter_map(|(name, slot)| Some((name.clone(), state.slots[slot].take()?))).collect();
-    let late = run.late_reads.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut read: Vec<_> = plan.reads().map(Path::to_path_buf).collect();
-    read.extend(late.values().flatten().map(|read| read.path.clone()));
-    read.sort();
-    read.dedup();
-    Ok(RunReport { outputs, nodes, seconds: began.elapsed().as_secs_f64(), read })
-}
-
-/// A run under way.
+/// A run under way, or a stage of one.
 pub(super) struct Run<'a> {
     pub(super) graph: &'a Graph,
     pub(super) plan: &'a Plan,
@@ -102,8 +61,10 @@ pub(super) struct Run<'a> {
     pub(super) readers: Readers,
     /// Whether each planned node is to be looked up or computed.
     pub(super) open: Vec<bool>,
-    /// Whether each slot is an output of the graph.
+    /// Whether each slot is one that the run is to give back.
     pub(super) shown: Vec<bool>,
+    /// Nodes whose end was told in an earlier stage.
+    pub(super) told: &'a HashSet<Arc<str>>,
     /// Whether the contents of values matter: to a store, to later runs of this process, or to a plugin that draws its
     /// randomness from them.
     pub(super) tracks: bool,
@@ -119,13 +80,14 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Decides what to look at, from the outputs back to the sources: a node whose outputs the cache has needs no ancestors.
-    fn prepare(
-        graph: &'a Graph,
-        plan: &'a Plan,
+    /// Decides what to look at, from the ports whose values are to be given back to the sources: a node whose outputs an
+    /// earlier stage or the cache has needs no ancestors.
+    pub(super) fn prepare(
+        (graph, plan, ports): (&'a Graph, &'a Plan, &[PortRef]),
         options: &'a RunOptions<'a>,
         cancel: &'a CancelToken,
         listener: &'a (dyn Fn(Event) + Sync),
+        before: &'a Stages,
     ) -> Self {
         let mut slots = Slots::new(graph, plan);
         let mut values: Vec<Slot> = Vec::new();
@@ -133,15 +95,30 @@ impl<'a> Run<'a> {
         let mut shown = vec![false; values.len()];
         let mut needed = vec![false; plan.nodes.len()];
         let mut open = vec![false; plan.nodes.len()];
-        for (_, port) in &graph.outputs {
+        for port in ports {
             needed[source(plan, *port)] = true;
             let slot = slots.of(plan, *port);
             slots.wanted[slot] += 1;
             shown[slot] = true;
         }
+        for port in later(graph, plan) {
+            let slot = slots.of(plan, port);
+            slots.wanted[slot] += 1;
+        }
         for (place, planned) in plan.nodes.iter().enumerate().rev() {
             let node = &graph.nodes[planned.node];
-            if !needed[place] && !node.node.spec().effect {
+            if !needed[place] && !node.has_effect() {
+                continue;
+            }
+            if let Some(carried) = before.carried(planned)
+                && slots.all(place).zip(carried).all(|(slot, known)| slots.wanted[slot] == 0 || known.value.is_some())
+            {
+                for (slot, known) in slots.all(place).zip(carried) {
+                    values[slot].value.clone_from(&known.value);
+                    values[slot].digest = known.digest;
+                    // It is held anyhow: whoever may come back for it finds it.
+                    slots.wanted[slot] += u32::from(slots.wanted[slot] > 0);
+                }
                 continue;
             }
             let known = options.cache.filter(|_| planned.reusable).and_then(|cache| cache.get(&planned.key));
@@ -160,7 +137,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             open[place] = true;
-            for port in links(node) {
+            for port in node.links() {
                 needed[source(plan, port)] = true;
                 let slot = slots.of(plan, port);
                 slots.wanted[slot] += 1;
@@ -176,8 +153,8 @@ impl<'a> Run<'a> {
                 twins.entry(first).or_default().push(place);
             }
         }
-        let is_plugin = |planned: &super::PlannedNode| graph.nodes[planned.node].node.origin().is_some();
-        let tracks = options.store.is_some() || options.cache.is_some() || plan.nodes.iter().any(is_plugin);
+        let has_plugins = graph.nodes.node_weights().any(|node| node.node.origin().is_some());
+        let tracks = options.store.is_some() || options.cache.is_some() || has_plugins;
         let state = State {
             ready: Default::default(),
             status: open.iter().map(|open| if *open { Status::Open } else { Status::Apart }).collect(),
@@ -203,9 +180,10 @@ impl<'a> Run<'a> {
             readers,
             open,
             shown,
+            told: before.told(),
             tracks,
             twins,
-            late_reads: Mutex::default(),
+            late_reads: Mutex::new(before.late_reads().clone()),
             state: Mutex::new(state),
             wake: Default::default(),
             stop: AtomicBool::new(false),
@@ -213,53 +191,25 @@ impl<'a> Run<'a> {
     }
 
     /// Tells which nodes need not run.
-    fn report_known(&mut self) {
+    pub(super) fn report_known(&mut self) {
         let mut timings = Vec::with_capacity(self.plan.nodes.len());
         for (place, planned) in self.plan.nodes.iter().enumerate() {
             let open = self.open[planned.same_as.unwrap_or(place)];
             if !open {
-                timings.push(self.tell_cached(place));
+                timings.extend(self.tell_cached(place));
             }
         }
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).timings = timings;
     }
 
     /// Tells of those nodes that would have run if somebody had needed what they give.
-    fn report_untold(&self) {
+    pub(super) fn report_untold(&self) {
         let mut state = self.lock();
         let mut untold = std::mem::take(&mut state.untold);
         untold.retain(|place| matches!(state.status[*place], Status::Known { .. }));
         drop(state);
         let timings: Vec<_> = untold.into_iter().flat_map(|place| self.tell_found(place, &[])).collect();
         self.lock().timings.extend(timings);
-    }
-
-    /// Leaves to the store what the next run and the next plan want to know.
-    fn remember(&self) {
-        let Some(store) = self.options.store else { return };
-        let mut state = self.lock();
-        let observed = std::mem::take(&mut state.observed);
-        drop(state);
-        let timing = |(place, observed): &(usize, super::Observed)| {
-            let (node, device) = (self.node(*place), self.plan.nodes[*place].salt.clone());
-            let observation = Observation { device, numbers: numbers(node), seconds: observed.seconds? };
-            Some((node.node.spec().type_name.clone(), observation))
-        };
-        store.add_timings(observed.iter().filter_map(timing));
-        if let Some(graph) = &self.options.document {
-            let nodes = observed.into_iter().flat_map(|(place, observed)| {
-                let node = LastNode { key: observed.key.to_string(), ingredients: observed.ingredients };
-                let twins = self.twins.get(&place).into_iter().flatten().copied();
-                std::iter::once(place).chain(twins).map(move |place| (self.node(place).id.clone(), node.clone()))
-            });
-            store.put_last_run(LastRun {
-                graph: graph.clone(),
-                peak_bytes: super::memory::peak_bytes(),
-                nodes: nodes.collect(),
-            });
-        }
-        store.put_digests(self.options.digests);
-        store.keep_bound();
     }
 
     /// Notes the files that a node reads whose names came through links.
@@ -270,11 +220,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells that a node need not run.
-    pub(super) fn tell_cached(&self, place: usize) -> NodeTiming {
+    /// Tells that a node need not run, unless it was told in an earlier stage how it ended.
+    pub(super) fn tell_cached(&self, place: usize) -> Option<NodeTiming> {
         let (node, type_name) = self.names(place);
+        if self.told.contains(&node) {
+            return None;
+        }
         self.tell(Event::Cached { node: node.clone() });
-        NodeTiming { node, type_name, seconds: 0.0, cached: true }
+        Some(NodeTiming { node, type_name, seconds: 0.0, cached: true })
     }
 
     pub(super) fn node(&self, place: usize) -> &'a GraphNode {
@@ -286,6 +239,14 @@ impl<'a> Run<'a> {
         let node = self.node(place);
         (node.id.as_str().into(), node.node.spec().type_name.as_str().into())
     }
+}
+
+/// What nodes outside of the plan, and outputs of the graph, read of those inside: a later stage wants it.
+fn later<'a>(graph: &'a Graph, plan: &'a Plan) -> impl Iterator<Item = PortRef> + 'a {
+    let outside = graph.nodes.node_indices().filter(|node| !graph.open.is_empty() && plan.position(*node).is_none());
+    let outputs = graph.outputs.iter().map(|(_, port)| *port).filter(|_| !graph.open.is_empty());
+    let read = outside.flat_map(|node| graph.nodes[node].links()).chain(outputs);
+    read.filter(|port| plan.position(port.node).is_some())
 }
 
 /// The values of all outputs in the order of the node's spec; nothing when one is missing.

@@ -116,13 +116,14 @@ pub(super) fn partial_inputs(
     linked: Vec<Option<Value>>,
     document_dir: &Path,
 ) -> Result<Inputs, NodeError> {
+    let folder = node.home.folder.as_deref().unwrap_or(document_dir);
     let mut linked = linked.into_iter();
     let mut inputs = Inputs::default();
     for (spec, binding) in node.node.spec().inputs.iter().zip(&node.bindings) {
         let mut next = |ty: &PortType| {
             let value = linked.next().ok_or_else(|| NodeError::input(&spec.name, "its value got lost"))?;
             let Some(value) = value else { return Ok(None) };
-            let value = coerced(spec, value, ty, document_dir)?;
+            let value = coerced(spec, value, ty, folder)?;
             within_limits(spec, &value)?;
             Ok::<_, NodeError>(Some(value))
         };

@@ -16,13 +16,7 @@ pub(super) struct Build(pub(super) Graph);
 
 impl Build {
     pub(super) fn new() -> Self {
-        Self(Graph {
-            name: "test".into(),
-            nodes: Default::default(),
-            outputs: Vec::new(),
-            inputs: Vec::new(),
-            document: serde_json::json!({}),
-        })
+        Self(Graph::new("test", Default::default(), Vec::new()))
     }
 
     /// Adds a node with one binding for each input of its spec.
@@ -36,8 +30,7 @@ impl Build {
         let reads = node.reads(&known).unwrap_or_default();
         let location = Location { line: 1, column: 1 };
         let links = bindings.clone();
-        let added =
-            self.0.nodes.add_node(GraphNode { id: id.into(), node, bindings, reads, reads_unknown: false, location });
+        let added = self.0.nodes.add_node(GraphNode { reads, ..GraphNode::new(id, node, bindings, location) });
         self.connect(added, &links);
         added
     }
@@ -129,6 +122,7 @@ impl Setup<'_> {
         let listener = |event: Event| {
             let line = match event {
                 Event::RunStarted { nodes } => format!("run of {nodes}"),
+                Event::RunGrew { nodes } => format!("grew to {nodes}"),
                 Event::Started { node, .. } => format!("started {node}"),
                 Event::Progress { node, step, total } => format!("progress {node} {step}/{total}"),
                 Event::Preview { node, .. } => format!("preview {node}"),

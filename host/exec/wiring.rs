@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use dc_graph_node_api::Value;
 
-use super::plan::links;
 use super::{Digest, Plan};
 use crate::graph::{Graph, PortRef};
 use crate::store::KeptOutput;
@@ -83,7 +82,7 @@ impl Readers {
         let mut waiting = vec![0; plan.nodes.len()];
         let mut links_to_wait_for = Vec::new();
         for (place, planned) in plan.nodes.iter().enumerate().filter(|(place, _)| open[*place]) {
-            for port in links(&graph.nodes[planned.node]) {
+            for port in graph.nodes[planned.node].links() {
                 let from = source(plan, port);
                 if open[from] {
                     waiting[place] += 1;

@@ -3,18 +3,16 @@
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::Location;
-
 /// A circle: its nodes in the order in which values would flow, the first one the first in the document.
-pub(super) struct Cycle {
+pub(super) struct Cycle<At> {
     pub(super) nodes: Vec<usize>,
     /// Where the first node takes from the last.
-    pub(super) at: Location,
+    pub(super) at: At,
 }
 
 /// A shortest circle through the first node of every knot, in document order. Linear, and without recursion:
 /// petgraph's `tarjan_scc` recurses, its `kosaraju_scc` does not.
-pub(super) fn find_cycles(links: &DiGraph<(), Location>) -> Vec<Cycle> {
+pub(super) fn find_cycles<At: Copy>(links: &DiGraph<(), At>) -> Vec<Cycle<At>> {
     let mut cycles = Vec::new();
     let mut knot_of = vec![usize::MAX; links.node_count()];
     let mut came_from: Vec<Option<NodeIndex>> = vec![None; links.node_count()];
@@ -60,6 +58,7 @@ fn path(last: NodeIndex, first: NodeIndex, came_from: &[Option<NodeIndex>]) -> V
 
 #[cfg(test)]
 mod tests {
+    use super::super::Location;
     use super::*;
 
     fn check(nodes: usize, links: &[(u32, u32)], expected: &[&[usize]]) {

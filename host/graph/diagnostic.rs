@@ -1,6 +1,10 @@
 //! Problems of a document, as data.
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::Source;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -13,7 +17,7 @@ pub enum Severity {
 }
 
 /// Where in the document. Lines and columns count from 1; columns count characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Location {
     /// Line.
     pub line: usize,
@@ -28,6 +32,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// A stable word for scripts: `unknown-type`.
     pub code: &'static str,
+    /// The included document that it is about; nothing for the document itself.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "file", serialize_with = "name")]
+    pub source: Option<Arc<Source>>,
     /// What is wrong: lower case, no full stop, names in backticks, expected and found.
     pub message: String,
     /// Where.
@@ -44,11 +51,23 @@ pub struct Diagnostic {
     pub hints: Vec<String>,
 }
 
+fn name<S: Serializer>(source: &Option<Arc<Source>>, serializer: S) -> Result<S::Ok, S::Error> {
+    source.as_ref().map(|source| source.name()).serialize(serializer)
+}
+
 impl Diagnostic {
     /// A problem that keeps the graph from running.
     pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { severity: Severity::Error, code, message, location: None, node: None, port: None, hints: Vec::new() }
+        Self {
+            severity: Severity::Error,
+            code,
+            source: None,
+            message: message.into(),
+            location: None,
+            node: None,
+            port: None,
+            hints: Vec::new(),
+        }
     }
 
     /// A problem that does not.

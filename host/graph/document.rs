@@ -14,6 +14,12 @@
 //! }
 //! ```
 //!
+//! A node of type `Graph` or `For Each` includes another document, and takes `path` and `each` beside its type:
+//!
+//! ```json
+//! "cut": { "type": "For Each", "path": "./cut_out.json", "each": "image", "inputs": { "image": { "from": "pictures.images" } } }
+//! ```
+//!
 //! Reading goes on after every mistake that leaves sense in the rest; the problems stay in the document and
 //! [`validate`](super::validate) reports them with its own. A link always names node and port, also where the node has
 //! one output only: one spelling, and a second output can join later without breaking documents.
@@ -21,6 +27,7 @@
 use dc_graph_node_api::PortType;
 use serde_json::Value;
 
+use super::composite::Composite;
 use super::json::{self, Json, Kind, Member};
 use super::names::{self, Suggestions};
 use super::sweep::{self, SweepDeclaration};
@@ -36,6 +43,8 @@ pub struct Document {
     pub(super) nodes: Vec<NodeDeclaration>,
     pub(super) outputs: Vec<OutputDeclaration>,
     pub(super) sweep: Option<SweepDeclaration>,
+    /// The documents that it carries, by the path that they go by.
+    pub(super) graphs: Vec<(String, Value)>,
     pub(super) problems: Vec<Diagnostic>,
     json: Value,
 }
@@ -58,6 +67,10 @@ pub(super) struct NodeDeclaration {
     pub(super) at: Location,
     /// Absent when none was written.
     pub(super) type_name: Option<(String, Location)>,
+    /// The document that it includes.
+    pub(super) path: Option<(String, Location)>,
+    /// The inputs over whose elements it goes.
+    pub(super) each: Vec<(String, Location)>,
     pub(super) inputs: Vec<GivenInput>,
 }
 
@@ -105,7 +118,7 @@ impl Document {
         let (root, repeated) = json::read(text).map_err(|mistake| vec![mistake.into()])?;
         let json = root.to_value();
         let mut reader = Reader { problems: repeated, suggestions: Suggestions::default() };
-        let keys = ["$schema", "version", "name", "description", "inputs", "sweep", "nodes", "outputs"];
+        let keys = ["$schema", "version", "name", "description", "inputs", "sweep", "nodes", "outputs", "graphs"];
         let at = root.at;
         if let Kind::Object(members) = &root.kind
             && let Some(version) = members.iter().find(|m| m.key == "version")
@@ -135,12 +148,14 @@ impl Document {
         }
         let outputs = fields.take("outputs").map(|m| reader.outputs(m.value)).unwrap_or_default();
         let sweep = fields.take("sweep").and_then(|m| sweep::read(m, &mut reader.problems));
+        let graphs = fields.take("graphs").and_then(|m| reader.map(m.value, "`graphs`")).unwrap_or_default();
         Ok(Self {
             name: name.flatten().unwrap_or_default(),
             inputs,
             nodes: nodes.unwrap_or_default(),
             outputs,
             sweep,
+            graphs: graphs.into_iter().map(|m| (m.key, m.value.to_value())).collect(),
             problems: reader.problems,
             json,
         })
@@ -265,7 +280,7 @@ impl Reader {
         match fields.take("type") {
             Some(member) => declared.ty = self.input_type(member),
             None => {
-                let hint = "add \"type\": \"text\", or boolean, integer, number, path".to_owned();
+                let hint = "add \"type\": \"text\", or boolean, integer, number, path, image".to_owned();
                 self.report(Diagnostic::error("missing-key", format!("{what} has no `type`")).at(at).hint(hint));
             }
         }
@@ -298,26 +313,18 @@ impl Reader {
     }
 
     fn input_type(&mut self, member: Member) -> Option<PortType> {
-        const TYPES: [&str; 5] = ["boolean", "integer", "number", "text", "path"];
+        const TYPES: [&str; 7] = ["boolean", "integer", "number", "text", "path", "image", "mask"];
         let at = member.value.at;
         let text = self.text(member)?;
         let ty = names::port_type(&text);
-        let hint = format!("a graph input is {}, or a `list<..>` of one", names::list(TYPES, "or"));
-        match innermost(ty.as_ref()) {
-            Some(PortType::Image | PortType::Mask) => {
-                let message = format!("`{text}` cannot be written as a value");
-                let advice = "declare a `path`, and read it with a node".to_owned();
-                self.report(Diagnostic::error("unknown-type", message).at(at).hint(advice));
-                None
-            }
-            Some(PortType::Native(_)) | None => {
-                let near = self.suggestions.did_you_mean(text.trim_start_matches("core:"), TYPES);
-                let message = format!("`{}` is not a type of graph inputs", json::shorten(&text));
-                self.report(Diagnostic::error("unknown-type", message).at(at).hint(near.or(Some(hint))));
-                None
-            }
-            Some(_) => ty,
+        if ty.is_none() {
+            let hint =
+                format!("a graph input is {}, a `list<..>` of one, or such as `dc:model`", names::list(TYPES, "or"));
+            let near = self.suggestions.did_you_mean(text.trim_start_matches("core:"), TYPES);
+            let message = format!("`{}` is not a type of graph inputs", json::shorten(&text));
+            self.report(Diagnostic::error("unknown-type", message).at(at).hint(near.or(Some(hint))));
         }
+        ty
     }
 
     fn choices(&mut self, member: Member) -> Vec<String> {
@@ -338,8 +345,9 @@ impl Reader {
         let before = self.problems.len();
         self.check_name("node id", &id, at);
         let what = format!("the node `{}`", json::shorten(&id));
-        let mut declared = NodeDeclaration { id, at, type_name: None, inputs: Vec::new() };
-        if let Some(mut fields) = self.object(value, &what, &["type", "label", "inputs"]) {
+        let mut declared =
+            NodeDeclaration { id, at, type_name: None, path: None, each: Vec::new(), inputs: Vec::new() };
+        if let Some(mut fields) = self.object(value, &what, &["type", "label", "path", "each", "inputs"]) {
             match fields.take("type") {
                 Some(member) => {
                     let at = member.value.at;
@@ -351,6 +359,7 @@ impl Reader {
                 }
             }
             fields.take("label").map(|m| self.text(m));
+            self.inclusion(&mut declared, &mut fields, &what);
             let before = self.problems.len();
             let inputs = fields.take("inputs").and_then(|m| self.map(m.value, &format!("`inputs` of {what}")));
             if self.problems.len() > before {
@@ -370,6 +379,48 @@ impl Reader {
         }
         self.problems[before..].iter_mut().for_each(|p| p.node = Some(declared.id.clone()));
         declared
+    }
+
+    /// What a `Graph` or a `For Each` says besides its inputs.
+    fn inclusion(&mut self, declared: &mut NodeDeclaration, fields: &mut Fields, what: &str) {
+        let kind = declared.type_name.as_ref().and_then(|(name, _)| Composite::of(name));
+        let (path, each) = (fields.take("path"), fields.take("each"));
+        let is_each = kind == Some(Composite::ForEach);
+        let includes = is_each || kind == Some(Composite::Graph);
+        for (member, fits) in [(&path, includes), (&each, is_each)] {
+            if let (Some(member), false, true) = (member, fits, declared.type_name.is_some()) {
+                let of = if member.key == "path" { "a `Graph` or a `For Each`" } else { "a `For Each`" };
+                let message = format!("{what} cannot have `{}`: only {of} can", member.key);
+                let hint =
+                    format!("an input of this name goes into `inputs`: \"inputs\": {{ \"{}\": ... }}", member.key);
+                self.report(Diagnostic::error("unknown-key", message).at(member.at).hint(hint));
+            }
+        }
+        if let Some(member) = path.filter(|_| includes) {
+            let at = member.value.at;
+            declared.path = self.text(member).map(|path| (path, at));
+        } else if includes {
+            let hint = "add \"path\": \"./other.json\", beside `type`".to_owned();
+            let message = format!("{what} does not say which graph it includes");
+            self.report(Diagnostic::error("missing-key", message).at(declared.at).hint(hint));
+        }
+        match each.filter(|_| is_each) {
+            Some(Member { value: Json { kind: Kind::Array(names), .. }, key, .. }) => {
+                let text = |value: Json| Some((value.at, self.text(Member { key: key.clone(), at: value.at, value })?));
+                declared.each = names.into_iter().filter_map(text).map(|(at, name)| (name, at)).collect();
+            }
+            Some(member) => {
+                let at = member.value.at;
+                declared.each = self.text(member).map(|name| (name, at)).into_iter().collect();
+            }
+            None => {}
+        }
+        if is_each && declared.each.is_empty() {
+            let hint =
+                "add \"each\": \"NAME\", the input of the included graph that gets one element at a time".to_owned();
+            let message = format!("{what} does not say over which inputs it goes");
+            self.report(Diagnostic::error("missing-key", message).at(declared.at).hint(hint));
+        }
     }
 
     fn given(&mut self, json: Json) -> Given {

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
-use dc_graph_node_api::{PortType, Value};
+use dc_graph_node_api::{InputSpec, PortType, Value};
 
-use super::document::{Document, InputDeclaration};
+use super::document::{Document, Given, InputDeclaration};
 use super::json::Json;
 use super::literal::{self, Unfit};
 use super::names::{self, Suggestions};
 use super::paths::relative_to;
 use super::validate::Settings;
-use super::{Diagnostic, Location, resolve_path};
+use super::{Binding, Diagnostic, Location, resolve_path};
 
 /// Values given to the graph's inputs from outside, in place of their defaults. The last one of a name counts.
 #[derive(Clone, Debug, Default)]
@@ -35,26 +36,42 @@ impl Overrides {
     }
 }
 
-/// A graph input in one run.
+/// An input of a graph, or of a graph that it includes, in one run.
 pub(super) struct GraphInput<'a> {
     pub(super) name: &'a str,
     pub(super) at: Location,
     /// Absent when the declaration is broken.
     pub(super) ty: Option<&'a PortType>,
-    /// Absent when there is none, or a wrong one; that has been reported.
-    pub(super) value: Option<Value>,
-    /// Whether the value came from outside.
+    pub(super) state: InputState<'a>,
+    /// What its value counts from when it becomes a path.
+    pub(super) folder: &'a Path,
+    /// Whether the value came from the command line or a caller.
     pub(super) overridden: bool,
     pub(super) used: bool,
 }
 
+/// What an input has got.
+pub(super) enum InputState<'a> {
+    /// Nothing, or something wrong; that has been reported.
+    Missing,
+    /// A value.
+    Known(Value),
+    /// What the node says that includes the graph; there is a link in it.
+    Linked(&'a Given),
+    /// The same, checked.
+    Bound(Binding),
+}
+
 impl GraphInput<'_> {
-    /// The value as a port of type `ty` wants it.
-    pub(super) fn for_port(&self, ty: &PortType, settings: &Settings) -> Option<Value> {
-        let folder = if self.overridden { &settings.current } else { &settings.folder };
-        let paths = |text: &str| resolve_path(folder, text);
-        texts_to_paths(self.value.clone()?, ty, &paths).coerce(ty)
+    /// The value, if it is known before the run.
+    pub(super) fn value(&self) -> Option<&Value> {
+        if let InputState::Known(value) = &self.state { Some(value) } else { None }
     }
+}
+
+/// A value as a port of type `ty` wants it; nothing when it cannot be that. Texts that become paths count from `folder`.
+pub(super) fn for_port(value: Value, ty: &PortType, folder: &Path) -> Option<Value> {
+    texts_to_paths(value, ty, &|text| resolve_path(folder, text)).coerce(ty)
 }
 
 /// Where a port wants paths, texts become such.
@@ -74,7 +91,7 @@ fn texts_to_paths(value: Value, ty: &PortType, resolve: &dyn Fn(&str) -> String)
 /// Finds the value of every graph input.
 pub(super) fn resolve<'a>(
     document: &'a Document,
-    settings: &Settings,
+    settings: &'a Settings,
     suggestions: &mut Suggestions,
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<GraphInput<'a>> {
@@ -115,7 +132,11 @@ pub(super) fn resolve<'a>(
                 None => default,
             };
             if given.is_none() && input.default.is_none() && input.ty.is_some() {
-                let hint = format!("give one with `--set {}=...`, or write a `default`", input.name);
+                let can_be_written = input.ty.as_ref().is_some_and(literal::can_be_written);
+                let hint = match can_be_written {
+                    true => format!("give one with `--set {}=...`, or write a `default`", input.name),
+                    false => "only a `Graph` or a `For Each` can give one: run a graph that includes this one".into(),
+                };
                 let message = format!("the graph input `{}` has no value", input.name);
                 problems.push(Diagnostic::error("missing-value", message).at(input.at).hint(hint));
             }
@@ -123,7 +144,8 @@ pub(super) fn resolve<'a>(
                 name: &input.name,
                 at: input.at,
                 ty: input.ty.as_ref(),
-                value,
+                state: value.map_or(InputState::Missing, InputState::Known),
+                folder: if given.is_some() { &settings.current } else { &settings.folder },
                 overridden: given.is_some(),
                 used: false,
             }
@@ -134,15 +156,10 @@ pub(super) fn resolve<'a>(
 pub(super) type Judged = Result<Option<Value>, (String, Unfit)>;
 
 /// What is written as a value of the input's type and inside its limits; nothing when its type is not known.
-pub(super) fn evaluate(
-    input: &InputDeclaration,
-    json: &Json,
-    folder: &std::path::Path,
-    suggestions: &mut Suggestions,
-) -> Judged {
+pub(super) fn evaluate(input: &InputDeclaration, json: &Json, folder: &Path, suggestions: &mut Suggestions) -> Judged {
     let Some(ty) = &input.ty else { return Ok(None) };
     let subject = format!("the graph input `{}`", input.name);
-    let range = limits(input);
+    let range = input.range();
     let value = literal::literal(json, ty, folder).and_then(|value| {
         literal::check_limits(&value, range.as_ref(), &input.choices, json.at, suggestions)?;
         Ok(value)
@@ -150,10 +167,19 @@ pub(super) fn evaluate(
     value.map(Some).map_err(|unfit| (subject, unfit))
 }
 
-fn limits(input: &InputDeclaration) -> Option<RangeInclusive<f64>> {
-    match (input.minimum, input.maximum) {
-        (None, None) => None,
-        (least, most) => Some(least.unwrap_or(f64::NEG_INFINITY)..=most.unwrap_or(f64::INFINITY)),
+impl InputDeclaration {
+    fn range(&self) -> Option<RangeInclusive<f64>> {
+        match (self.minimum, self.maximum) {
+            (None, None) => None,
+            (least, most) => Some(least.unwrap_or(f64::NEG_INFINITY)..=most.unwrap_or(f64::INFINITY)),
+        }
+    }
+
+    /// The input as a port of the node that includes the graph; nothing when its type is not known.
+    pub(super) fn port(&self) -> Option<InputSpec> {
+        let mut port = InputSpec::optional(&self.name, self.ty.clone()?, "An input of the graph.");
+        (port.range, port.choices) = (self.range(), self.choices.clone());
+        Some(port)
     }
 }
 
@@ -168,7 +194,7 @@ pub(super) fn with_values(document: &Document, inputs: &[GraphInput<'_>], settin
     let mut json = document.to_json().clone();
     for input in inputs.iter().filter(|input| input.overridden) {
         let (Some(value), Some(declaration)) = (
-            &input.value,
+            input.value(),
             json.get_mut("inputs").and_then(|i| i.get_mut(input.name)).and_then(serde_json::Value::as_object_mut),
         ) else {
             continue;

@@ -57,6 +57,15 @@ pub(super) fn literal(json: &Json, ty: &PortType, folder: &Path) -> Result<Value
     }
 }
 
+/// Whether values of a type can be written in a document; others come from nodes alone.
+pub(super) fn can_be_written(ty: &PortType) -> bool {
+    match ty {
+        PortType::List(of) => can_be_written(of),
+        PortType::Image | PortType::Mask | PortType::Native(_) => false,
+        _ => true,
+    }
+}
+
 /// A text of the command line as JSON: what is no JSON of the type's kind stays a text, for [`literal`] to judge.
 pub(super) fn from_text(text: &str, ty: &PortType, at: Location) -> Json {
     let as_text = Json { at, kind: Kind::Text(text.into()) };

@@ -13,11 +13,18 @@ const MOST: usize = 50;
 const WINDOW: usize = 120;
 
 /// The text of a document and the name of its file.
+#[derive(PartialEq, Eq)]
 pub struct Source {
     name: String,
     text: String,
     /// Where in `text` each line begins.
     lines: Vec<usize>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Source({})", self.name)
+    }
 }
 
 impl Source {
@@ -43,9 +50,19 @@ impl Source {
         Ok(Self::new(path.display().to_string(), text))
     }
 
+    /// The same under another name.
+    pub(crate) fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What it goes by.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A line of the text, without its end.
@@ -85,6 +102,8 @@ fn one(text: &mut String, diagnostic: &Diagnostic, source: &Source, colour: bool
     };
     // Writing to a `String` does not fail.
     let _ = writeln!(text, "{hue}{word}{reset}{bold}: {}{reset}", printable(&diagnostic.message));
+    let included = diagnostic.source.as_deref();
+    let (document, source) = (source, included.unwrap_or(source));
     let name = printable(&source.name);
     match diagnostic.location {
         None => {
@@ -101,6 +120,11 @@ fn one(text: &mut String, diagnostic: &Diagnostic, source: &Source, colour: bool
                 let _ = writeln!(text, "{blue}{pad} |{reset} {}{hue}^{reset}", " ".repeat(caret));
             }
         }
+    }
+    // An inner node is called after the nodes that include its document.
+    if let Some((by, _)) = included.and(diagnostic.node.as_deref()).and_then(|node| node.rsplit_once('/')) {
+        let (by, document) = (printable(by), printable(&document.name));
+        let _ = writeln!(text, "{bold}included{reset} by `{by}` of {document}");
     }
     for hint in &diagnostic.hints {
         let _ = writeln!(text, "{bold}hint{reset}: {}", printable(hint));

@@ -6,26 +6,36 @@
 use dc_graph_node_api::{InputSpec, NodeSpec, PortType};
 use serde_json::{Map, Value, json};
 
-use super::VERSION;
 use super::literal::to_json;
+use super::{Composite, VERSION, composite_specs};
 use crate::registry::Registry;
 
 /// The schema of documents whose nodes are those of `registry`. The same registry always gives the same text.
 pub fn schema(registry: &Registry) -> Value {
-    let specs: Vec<&NodeSpec> = registry.iter().map(|node| node.spec()).collect();
+    let composites = composite_specs();
+    let mut specs: Vec<&NodeSpec> = registry.iter().map(|node| node.spec()).chain(&composites).collect();
+    specs.sort_by(|a, b| a.type_name.cmp(&b.type_name));
     let names: Vec<&str> = specs.iter().map(|spec| spec.type_name.as_str()).collect();
     let descriptions: Vec<&str> = specs.iter().map(|spec| spec.description.as_str()).collect();
     let mut definitions = Map::new();
     definitions.insert("link".into(), link());
     definitions.insert("input".into(), input_reference());
     definitions.insert("graphInput".into(), graph_input());
+    definitions.insert("value".into(), value());
     definitions.extend(specs.iter().map(|spec| (spec.type_name.clone(), inputs(spec))));
     let ports: Vec<Value> = specs
         .iter()
         .map(|spec| {
             let mut then = json!({ "properties": { "inputs": { "$ref": reference(&spec.type_name) } } });
-            if spec.inputs.iter().any(|input| input.required) {
-                then["required"] = json!(["inputs"]);
+            let composite = Composite::of(&spec.type_name);
+            let keys = [
+                ("path", matches!(composite, Some(Composite::Graph | Composite::ForEach))),
+                ("each", composite == Some(Composite::ForEach)),
+                ("inputs", spec.inputs.iter().any(|input| input.required)),
+            ];
+            let required: Vec<&str> = keys.iter().filter(|(_, needed)| *needed).map(|(key, _)| *key).collect();
+            if !required.is_empty() {
+                then["required"] = json!(required);
             }
             json!({ "if": { "properties": { "type": { "const": spec.type_name } }, "required": ["type"] }, "then": then })
         })
@@ -59,6 +69,18 @@ pub fn schema(registry: &Registry) -> Value {
                     "properties": {
                         "type": { "description": "The node type.", "enum": names, "enumDescriptions": descriptions },
                         "label": { "type": "string", "description": "A remark for people." },
+                        "path": {
+                            "type": "string",
+                            "minLength": 1,
+                            "description": "Of a `Graph` and a `For Each`: the file of the graph that it includes.",
+                        },
+                        "each": {
+                            "description": "Of a `For Each`: the inputs of the included graph that get one element at a time.",
+                            "anyOf": [
+                                { "type": "string" },
+                                { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+                            ],
+                        },
                         "inputs": { "type": "object", "description": "Values and links by input port." },
                     },
                     "allOf": ports,
@@ -70,9 +92,25 @@ pub fn schema(registry: &Registry) -> Value {
                 "propertyNames": name(),
                 "additionalProperties": { "anyOf": [port_name(), { "$ref": "#/definitions/link" }] },
             },
+            "graphs": {
+                "type": "object",
+                "description": "Graphs that `path` names, by path: they go before files.",
+                "additionalProperties": { "$ref": "#" },
+            },
         },
         "definitions": definitions,
     })
+}
+
+/// What the inputs of an included graph can be given: what they accept is not this schema's to know.
+fn value() -> Value {
+    let one = [
+        json!({ "type": ["string", "number", "boolean"] }),
+        json!({ "$ref": "#/definitions/link" }),
+        json!({ "$ref": "#/definitions/input" }),
+    ];
+    let list = json!({ "type": "array", "items": { "$ref": "#/definitions/value" } });
+    json!({ "anyOf": one.into_iter().chain([list]).collect::<Vec<_>>() })
 }
 
 fn reference(definition: &str) -> String {
@@ -113,7 +151,7 @@ fn input_reference() -> Value {
 }
 
 fn graph_input() -> Value {
-    let types = ["boolean", "integer", "number", "text", "path"];
+    let types = ["boolean", "integer", "number", "text", "path", "image", "mask"];
     json!({
         "type": "object",
         "description": "A graph input. Without a default it must be set for every run.",
@@ -124,7 +162,10 @@ fn graph_input() -> Value {
                 "description": "What it is.",
                 "anyOf": [
                     { "enum": types },
-                    { "type": "string", "pattern": "^(core:)?(list<.+>|boolean|integer|number|text|path)$" },
+                    {
+                        "type": "string",
+                        "pattern": "^((core:)?(list<.+>|boolean|integer|number|text|path|image|mask)|[^:\\s]+:[^:\\s]+)$",
+                    },
                 ],
             },
             "default": { "description": "Its value unless it is set." },
@@ -166,10 +207,14 @@ fn sweep() -> Value {
 fn inputs(spec: &NodeSpec) -> Value {
     let properties: Map<String, Value> = spec.inputs.iter().map(|input| (input.name.clone(), port(input))).collect();
     let required: Vec<&str> = spec.inputs.iter().filter(|i| i.required).map(|i| i.name.as_str()).collect();
+    let others = match Composite::of(&spec.type_name) {
+        Some(_) => json!({ "$ref": "#/definitions/value" }),
+        None => json!(false),
+    };
     json!({
         "type": "object",
         "description": spec.description,
-        "additionalProperties": false,
+        "additionalProperties": others,
         "required": required,
         "properties": properties,
     })

@@ -35,11 +35,22 @@ fn codes(text: &str, settings: &Settings) -> Vec<&'static str> {
     .collect()
 }
 
-/// Every `NAME.json` of the folder has a `NAME.expected.txt`: what a person sees. `DC_GRAPH_BLESS=1` writes them anew;
-/// the first line of a document's description may set inputs: `set steps=5, size=huge`.
 #[test]
 fn malformed_documents_are_explained() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graphs/malformed");
+    explained("malformed", 30, &settings());
+}
+
+/// Documents that include others, which lie beside them.
+#[test]
+fn mistakes_of_reuse_are_explained() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graphs/reuse");
+    explained("reuse", 15, &Settings { folder: folder.clone(), current: folder, ..Settings::default() });
+}
+
+/// Every `NAME.json` of the folder has a `NAME.expected.txt`: what a person sees. `DC_GRAPH_BLESS=1` writes them anew;
+/// the first line of a document's description may set inputs: `set steps=5, size=huge`.
+fn explained(folder: &str, least: usize, settings: &Settings) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graphs").join(folder);
     let bless = std::env::var_os("DC_GRAPH_BLESS").is_some();
     let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()
@@ -47,13 +58,13 @@ fn malformed_documents_are_explained() {
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     cases.sort();
-    assert!(cases.len() >= 30, "only {} cases", cases.len());
+    assert!(cases.len() >= least, "only {} cases", cases.len());
     let mut wrong = Vec::new();
     for path in cases {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = Source::read(&path).unwrap();
         let source = Source::new(name.clone(), text.text());
-        let mut settings = settings();
+        let mut settings = settings.clone();
         if let Some((_, sets)) = source.text().split_once("\"description\": \"set ") {
             for set in sets.split('"').next().unwrap().split(", ") {
                 let (input, value) = set.split_once('=').unwrap();
@@ -62,6 +73,7 @@ fn malformed_documents_are_explained() {
         }
         let problems = check(source.text(), &settings).err();
         let found = problems.map_or("no errors".into(), |problems| render(&problems, &source, false));
+        let found = found.replace(&format!("{}/", folder.display()), "");
         let beside = path.with_extension("expected.txt");
         if bless {
             std::fs::write(&beside, &found).unwrap();

@@ -113,7 +113,9 @@ pub(super) fn same(a: Option<&Json>, b: Option<&Json>) -> bool {
 pub(super) fn is_structure(place: &[String]) -> bool {
     match place {
         [] => true,
-        [first] => matches!(first.as_str(), "inputs" | "nodes" | "outputs" | "sweep"),
+        [first] => matches!(first.as_str(), "inputs" | "nodes" | "outputs" | "sweep" | "graphs"),
+        // A document that the document carries.
+        [first, _, rest @ ..] if first == "graphs" => is_structure(rest),
         [first, second] => matches!(first.as_str(), "inputs" | "nodes") || (first == "sweep" && second == "axes"),
         [first, _, third] => first == "nodes" && third == "inputs",
         _ => false,
@@ -123,9 +125,10 @@ pub(super) fn is_structure(place: &[String]) -> bool {
 /// The keys of the format at a place, in the order in which they are written.
 pub(super) fn known_keys(place: &[String]) -> &'static [&'static str] {
     match place {
-        [] => &["$schema", "version", "name", "description", "inputs", "sweep", "nodes", "outputs"],
+        [] => &["$schema", "version", "name", "description", "inputs", "sweep", "nodes", "outputs", "graphs"],
+        [first, _, rest @ ..] if first == "graphs" => known_keys(rest),
         [first, _] if first == "inputs" => &["type", "default", "minimum", "maximum", "choices", "description"],
-        [first, _] if first == "nodes" => &["type", "label", "inputs"],
+        [first, _] if first == "nodes" => &["type", "label", "path", "each", "inputs"],
         [first] if first == "sweep" => &["axes", "zip"],
         _ => &[],
     }

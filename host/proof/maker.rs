@@ -80,7 +80,7 @@ impl Maker {
             let node = &graph.nodes[planned.node];
             // What such a node read is compared by nobody: it is known only when the run is over.
             if !node.reads_unknown {
-                let was = then.get(node.id.as_str()).map_or(&[][..], Vec::as_slice);
+                let was = files_of(&then, &node.id);
                 file_differences(&node.id, was, &planned.reads.iter().map(locked).collect::<Vec<_>>(), &mut all);
             }
         }
@@ -90,14 +90,34 @@ impl Maker {
         all
     }
 
+    /// Whether the node that wrote the picture is one of a graph's, or one that comes to be when a list is known.
+    pub fn is_made_by(&self, graph: &Graph) -> bool {
+        let unknown = without_numbers(&self.node);
+        graph.nodes.node_weights().any(|node| node.id == self.node || node.id == unknown)
+    }
+
     /// Whether the files that a planned run reads hold what the files held that were read.
     pub fn reads_the_same(&self, graph: &Graph, plan: &Plan) -> bool {
         let then = self.files_by_node();
         plan.nodes.iter().filter(|planned| !graph.nodes[planned.node].reads_unknown).all(|planned| {
-            let was = then.get(graph.nodes[planned.node].id.as_str()).map_or(&[][..], Vec::as_slice);
+            let was = files_of(&then, &graph.nodes[planned.node].id);
             was.iter().map(|file| file.blake3.clone()).eq(planned.reads.iter().map(|read| read.digest.to_string()))
         })
     }
+}
+
+/// What a node read. One that stands for every element of a list not yet known reads what the first one did.
+fn files_of<'a>(then: &'a BTreeMap<&str, Vec<LockedFile>>, id: &str) -> &'a [LockedFile] {
+    let of_an_element = || then.iter().find(|(then, _)| id.contains("[]") && without_numbers(then) == id);
+    let found = then.get(id).or_else(|| of_an_element().map(|(_, files)| files));
+    found.map_or(&[][..], Vec::as_slice)
+}
+
+/// `cut[2]/small` as `cut[]/small`.
+fn without_numbers(id: &str) -> String {
+    let mut parts = id.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |id, part| id + "[" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn locked(read: &FileRead) -> LockedFile {
@@ -109,8 +129,8 @@ fn locked(read: &FileRead) -> LockedFile {
 pub fn without_the_rest(document: &Value, node: &str) -> Value {
     let mut document = document.clone();
     let Some(nodes) = document.get_mut("nodes").and_then(Value::as_object_mut) else { return document };
-    // The nodes inside a `Graph` node are called after it.
-    let outer = |id: &str| id.split('/').next().unwrap_or(id).to_owned();
+    // The nodes of an included document are called after the node that includes it.
+    let outer = |id: &str| id.split(['/', '[', '.']).next().unwrap_or(id).to_owned();
     let mut needed = HashSet::new();
     let mut open = vec![outer(node)];
     while let Some(id) = open.pop() {

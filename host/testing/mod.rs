@@ -1,5 +1,6 @@
 //! A small fixed registry for the tests of this library: nodes with the names and ports that people meet, without maths.
 
+mod reuse;
 mod whole;
 
 use std::path::PathBuf;
@@ -180,6 +181,17 @@ fn plain_nodes() -> Vec<TestNode> {
                 .input(InputSpec::required("text", PortType::Text, "The text."))
                 .output("text", PortType::Text, "The text."),
             |i, _| Ok(Outputs::one("text", i.text("text")?)),
+        ),
+        TestNode::new(
+            NodeSpec::new("Words", "text", "The words of a text.")
+                .input(InputSpec::required("text", PortType::Text, "The text."))
+                .output("words", PortType::Text.list(), "Its words.")
+                .output("count", PortType::Integer, "How many."),
+            |i, _| {
+                let words: Vec<Value> = i.text("text")?.split_whitespace().map(Value::text).collect();
+                let count = words.len() as i64;
+                Ok(Outputs::one("words", Value::list(PortType::Text, words)).with("count", count))
+            },
         ),
         TestNode::new(
             NodeSpec::new("Text Template", "text", "Fills a text in.")

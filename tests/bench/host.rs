@@ -48,21 +48,16 @@ fn graph(links: impl Iterator<Item = Option<usize>>, outputs: impl Fn(usize) -> 
             Some(node) => Binding::Link(PortRef { node, output: 0 }),
             None => Binding::Value(Value::Number(0.0)),
         };
-        let added = nodes.add_node(GraphNode {
-            id: n.to_string(),
-            node: add.clone(),
-            bindings: vec![a, Binding::Value(Value::Number(n as f64))],
-            reads: Vec::new(),
-            reads_unknown: false,
-            location: Location { line: 1, column: 1 },
-        });
+        let bindings = vec![a, Binding::Value(Value::Number(n as f64))];
+        let added =
+            nodes.add_node(GraphNode::new(n.to_string(), add.clone(), bindings, Location { line: 1, column: 1 }));
         if let Some(from) = from {
             nodes.add_edge(from, added, ());
         }
     }
     let port = |n: usize| (n.to_string(), PortRef { node: NodeIndex::new(n), output: 0 });
     let outputs = outputs(nodes.node_count()).into_iter().map(port).collect();
-    Graph { name: "bench".into(), nodes, outputs, inputs: Vec::new(), document: serde_json::Value::Null }
+    Graph::new("bench", nodes, outputs)
 }
 
 /// One node after the other.

@@ -44,6 +44,7 @@ impl Bars {
                 self.screen.add(self.run.clone());
                 self.run.enable_steady_tick(Duration::from_millis(120));
             }
+            Event::RunGrew { nodes } => self.run.set_length(*nodes as u64),
             Event::Started { node, .. } => {
                 state.running.push(node.clone());
                 self.run.set_message(state.running.join(", "));

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 pub(super) fn event(event: &Event) -> Value {
     match event {
         Event::RunStarted { nodes } => json!({ "event": "run_started", "nodes": nodes }),
+        Event::RunGrew { nodes } => json!({ "event": "run_grew", "nodes": nodes }),
         Event::Started { node, type_name } => json!({ "event": "started", "node": **node, "type": **type_name }),
         Event::Progress { node, step, total } => {
             json!({ "event": "progress", "node": **node, "step": step, "total": total })

@@ -41,6 +41,10 @@ impl State {
                 self.done = 0;
                 None
             }
+            Event::RunGrew { nodes } => {
+                self.nodes = *nodes;
+                None
+            }
             Event::Started { node, type_name } => {
                 self.running.insert(node.clone(), now);
                 Some(format!("{node} ({type_name})"))
