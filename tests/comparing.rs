@@ -102,6 +102,11 @@ fn fmt_rewrites_and_checks() {
     let fine = |name: &str| json!({ "file": name, "changed": false });
     assert_eq!(data, json!({ "files": [fine("good.json"), fine("odd.json")] }));
     assert_eq!(place.run_with_input(&["fmt", "-"], &GRAPH.replace('\n', " ")).expect(0).stdout, GRAPH);
+    // The schema lies beside the graphs.
+    let schema = place.write("graph.schema.json", "{\"properties\":   {}}");
+    let told = place.run(&["fmt", "good.json", "graph.schema.json"]).expect(0).stderr;
+    assert!(told.contains("`graph.schema.json` has no `nodes`"), "{told}");
+    assert_eq!(fs::read_to_string(schema).unwrap(), "{\"properties\":   {}}");
 }
 
 /// A repository in a folder; nothing when git is not there.

@@ -18,7 +18,8 @@ use super::{diff, files, streams};
   dc-graph fmt --check graphs/*.json
   dc-graph fmt - < graph.json
 
-Exit codes: 0 done, 1 with `--check` a file is not in this form, 2 a file is no JSON object.")]
+Objects without `nodes`, such as schemas, are no graphs and stay as they are. Exit codes: 0 done, 1 with `--check` a file
+is not in this form, 2 a file is no JSON object.")]
 pub(crate) struct Args {
     /// The files to rewrite; `-` from standard input to standard output
     #[arg(required = true)]
@@ -62,7 +63,15 @@ fn one(name: &str, args: &Args) -> anyhow::Result<bool> {
     } else {
         Source::read(Path::new(name)).with_context(|| format!("cannot read the graph `{name}`"))?
     };
-    let formatted = diff::parse(&source)?.format();
+    let tree = diff::parse(&source)?;
+    if !tree.is_graph() {
+        streams::talk(&format!("`{name}` has no `nodes`, so it is no graph; it stays as it is"));
+        if name == "-" && !args.check && args.format == Format::Text {
+            streams::data(source.text())?;
+        }
+        return Ok(false);
+    }
+    let formatted = tree.format();
     let changed = formatted != source.text();
     let text = args.format == Format::Text;
     match (args.check, name) {

@@ -338,7 +338,8 @@ impl Forecast {
     /// How long the nodes that run would take together, in seconds: at least, at most, and for how many nothing is known.
     pub fn seconds(&self) -> (f64, f64, usize) {
         let of = |outlooks: &[Outlook]| self.nodes.iter().filter(|n| outlooks.contains(&n.outlook)).collect::<Vec<_>>();
-        let sum = |nodes: &[&Prospect]| nodes.iter().filter_map(|n| n.seconds).sum::<f64>();
+        // The sum of nothing is minus nothing, which no one wants to read.
+        let sum = |nodes: &[&Prospect]| nodes.iter().filter_map(|n| n.seconds).fold(0.0, |sum, n| sum + n);
         let (sure, perhaps) = (of(&[Outlook::Runs, Outlook::Loads]), of(&[Outlook::MayRun, Outlook::MayLoad]));
         let unknown = sure.iter().chain(&perhaps).filter(|n| n.seconds.is_none()).count();
         (sum(&sure), sum(&sure) + sum(&perhaps), unknown)

@@ -183,7 +183,7 @@ impl Stages {
     /// Leaves to the store what the next run and the next plan want to know.
     fn remember(&mut self, options: &RunOptions<'_>) {
         let Some(store) = options.store else { return };
-        store.add_timings(std::mem::take(&mut self.timed).into_iter());
+        store.add_timings(std::mem::take(&mut self.timed));
         if let Some(graph) = &options.document {
             let nodes = std::mem::take(&mut self.last);
             store.put_last_run(LastRun { graph: graph.clone(), peak_bytes: super::memory::peak_bytes(), nodes });

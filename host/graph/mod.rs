@@ -14,6 +14,7 @@ mod cycles;
 mod diagnostic;
 mod diff;
 mod document;
+mod entry;
 mod format;
 mod include;
 mod inputs;

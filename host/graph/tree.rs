@@ -53,6 +53,11 @@ impl Tree {
         Self(Json { at: super::Location { line: 1, column: 1 }, kind: Kind::Object(Vec::new()) })
     }
 
+    /// Whether it has nodes: other JSON has not.
+    pub fn is_graph(&self) -> bool {
+        member(&self.0, "nodes").is_some()
+    }
+
     /// The document as data.
     pub fn to_value(&self) -> Value {
         self.0.to_value()

@@ -61,10 +61,12 @@ impl Graph {
             };
             match self.open.remove(next) {
                 Open::Switch(node) => self.choose(node, values)?,
-                Open::Each(each) => self.unfold(&each, values)?,
+                Open::Each(each) => {
+                    self.unfold(&each, values)?;
+                    // What was inside is gone, and stands for each element at the end.
+                    next = 0;
+                }
             }
-            // What was inside may be known now.
-            next = 0;
         }
         Ok(())
     }
@@ -155,7 +157,9 @@ impl Graph {
                 continue;
             }
             let mut off = vec![node];
-            if let Some((document, _)) = self.nodes[node].id.rsplit_once('/') {
+            let mut within = self.nodes[node].id.as_str();
+            while let Some((document, _)) = within.rsplit_once('/') {
+                within = document;
                 let inside: HashSet<NodeIndex> = self
                     .nodes
                     .node_indices()
@@ -164,9 +168,10 @@ impl Graph {
                 let serves = |n: &NodeIndex| {
                     shown.contains(n) || self.nodes.neighbors(*n).any(|r| !inside.contains(&r) && !self.nodes[r].is_off)
                 };
-                if !inside.iter().any(serves) {
-                    off.extend(inside);
+                if inside.iter().any(serves) {
+                    break;
                 }
+                off.extend(inside);
             }
             for node in off {
                 if !std::mem::replace(&mut self.nodes[node].is_off, true) {
@@ -185,43 +190,13 @@ impl Graph {
             Open::Switch(node) => inside.contains_key(node),
             Open::Each(other) => inside.contains_key(&other.element),
         };
-        let (inner, rest) = std::mem::take(&mut self.open).into_iter().partition(within);
+        let (inner, rest): (Vec<Open>, _) = std::mem::take(&mut self.open).into_iter().partition(within);
         self.open = rest;
-        let inner: Vec<Open> = inner;
         // The nodes that the lists come from stay ancestors of what is made of their elements.
         let sources: Vec<NodeIndex> = self.nodes.neighbors_directed(each.element, Direction::Incoming).collect();
         let first = self.nodes.node_count();
         for index in 0..count {
-            let begin = self.nodes.node_count();
-            let place = |node: NodeIndex| inside.get(&node).map_or(node, |k| NodeIndex::new(begin + k));
-            let prefix = format!("{}[{index}]", each.prefix.trim_end_matches("[]"));
-            let renamed = |id: &str| format!("{prefix}{}", id.strip_prefix(&each.prefix).unwrap_or(id));
-            let mut copies = Vec::with_capacity(each.members.len());
-            for member in &each.members {
-                let mut copy = self.nodes[*member].clone();
-                copy.id = renamed(&copy.id);
-                let given = rebind(&mut copy, each.element, &place, |port| lists[port.output][index].clone());
-                if given {
-                    check(&mut copy, *member)?;
-                }
-                copies.push((copy, given));
-            }
-            let links: Vec<(NodeIndex, bool)> =
-                copies.into_iter().map(|(copy, given)| (self.nodes.add_node(copy), given)).collect();
-            for (node, given) in links {
-                self.connect(node, if given { &sources } else { &[] });
-            }
-            let moved = inner.iter().map(|open| match open {
-                Open::Switch(node) => Open::Switch(place(*node)),
-                Open::Each(other) => Open::Each(Each {
-                    element: place(other.element),
-                    collect: place(other.collect),
-                    members: other.members.iter().map(|node| place(*node)).collect(),
-                    prefix: renamed(&other.prefix),
-                }),
-            });
-            let moved: Vec<Open> = moved.collect();
-            self.open.extend(moved);
+            self.add_element(each, index, &inside, &lists, &sources, &inner)?;
         }
         self.gather(each, &inside, first, count);
         for node in each.members.iter().chain([&each.element]) {
@@ -239,6 +214,47 @@ impl Graph {
                 outer.members.extend(made.clone());
             }
         }
+        Ok(())
+    }
+
+    /// Adds the nodes of one element, and what is open among them.
+    fn add_element(
+        &mut self,
+        each: &Each,
+        index: usize,
+        inside: &HashMap<NodeIndex, usize>,
+        lists: &[Vec<Binding>],
+        sources: &[NodeIndex],
+        inner: &[Open],
+    ) -> Result<(), Unsettled> {
+        let begin = self.nodes.node_count();
+        let place = |node: NodeIndex| inside.get(&node).map_or(node, |k| NodeIndex::new(begin + k));
+        let prefix = format!("{}[{index}]", each.prefix.trim_end_matches("[]"));
+        let renamed = |id: &str| format!("{prefix}{}", id.strip_prefix(&each.prefix).unwrap_or(id));
+        let mut given = Vec::with_capacity(each.members.len());
+        for member in &each.members {
+            let mut copy = self.nodes[*member].clone();
+            copy.id = renamed(&copy.id);
+            let got_an_element = rebind(&mut copy, each.element, &place, |port| lists[port.output][index].clone());
+            if got_an_element && !copy.is_off {
+                check(&mut copy, *member)?;
+            }
+            given.push((self.nodes.add_node(copy), got_an_element));
+        }
+        for (node, got_an_element) in
+            given.into_iter().filter(|(node, _)| !self.nodes[*node].is_off).collect::<Vec<_>>()
+        {
+            self.connect(node, if got_an_element { sources } else { &[] });
+        }
+        self.open.extend(inner.iter().map(|open| match open {
+            Open::Switch(node) => Open::Switch(place(*node)),
+            Open::Each(other) => Open::Each(Each {
+                element: place(other.element),
+                collect: place(other.collect),
+                members: other.members.iter().map(|node| place(*node)).collect(),
+                prefix: renamed(&other.prefix),
+            }),
+        }));
         Ok(())
     }
 

@@ -3,26 +3,26 @@
 //! One pass over nodes and links, then one over cycles and one over reachability; all linear and none recursive, so that
 //! 100,000 nodes are no trouble. A mistake is reported once: what depends on something broken is not reported again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dc_graph_node_api::{InputSpec, Node, PortType};
+use dc_graph_node_api::{Node, PortType};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::bind::{Bound, Reader};
-use super::composite::{Composite, Pass};
+use super::composite::Composite;
 use super::cycles::find_cycles;
-use super::document::{Document, Given, GivenInput, NodeDeclaration};
+use super::document::{Document, GivenInput, NodeDeclaration};
 use super::include::Library;
-use super::inputs::{self, GraphInput, InputState, Overrides};
+use super::inputs::{self, GraphInput, Overrides};
 use super::names::{self, Suggestions};
 use super::open::{Each, Open};
 use super::scope::{EachPlan, Flat, Names, Scope, What};
 use super::sweep;
 use super::validated::{known_inputs, read_by};
-use super::{Binding, Diagnostic, Graph, GraphNode, Location, PortRef, Severity};
+use super::{Binding, Diagnostic, Graph, GraphNode, Location, Severity};
 use crate::registry::Registry;
 
 /// What a document's meaning depends on, beside the document.
@@ -179,73 +179,6 @@ impl<'a> Check<'a> {
         format!("{}{}", self.scopes[self.flats[node].scope].prefix, self.flats[node].id())
     }
 
-    /// Checks that the opaque types of graph inputs are such as nodes know.
-    fn input_types(&mut self) {
-        let specs = || self.registry.iter().map(|node| node.spec());
-        let ports =
-            specs().flat_map(|spec| spec.inputs.iter().map(|i| &i.ty).chain(spec.outputs.iter().map(|o| &o.ty)));
-        let known: BTreeSet<&str> = ports.filter_map(opaque).collect();
-        for part in &self.library.parts {
-            for input in &part.document.inputs {
-                let Some(name) = input.ty.as_ref().and_then(opaque).filter(|name| !known.contains(name)) else {
-                    continue;
-                };
-                let hint = self.suggestions.did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
-                    format!("types that nodes know are {}", names::list(known.iter().copied(), "and"))
-                });
-                let message = format!("no node gives or takes `{name}`");
-                let problem = Diagnostic::error("unknown-type", message).at(input.at).hint(hint);
-                self.problems.push(Diagnostic { source: part.home.source.clone(), ..problem });
-            }
-        }
-    }
-
-    /// Checks what the documents are given by links, and puts a node in between where a value has to be looked at or
-    /// converted before the nodes of the document get it.
-    fn bind_scopes(&mut self) {
-        for scope in 1..self.scopes.len() {
-            let Some((outer, declared)) = self.scopes[scope].within else { continue };
-            for index in 0..self.scopes[scope].inputs.len() {
-                let InputState::Linked(given) = self.scopes[scope].inputs[index].state else { continue };
-                let port = self.document(scope).inputs[index].port();
-                let reader = Reader { scope: outer, node: None, declared };
-                let bound = port.as_ref().and_then(|port| self.bind_as(&reader, port, given));
-                let state = match (bound, port) {
-                    (Some(binding), Some(port)) => {
-                        InputState::Bound(self.entered(outer, declared, &port, binding, given))
-                    }
-                    _ => InputState::Missing,
-                };
-                self.scopes[scope].inputs[index].state = state;
-            }
-        }
-    }
-
-    /// The same value through a node that checks and converts it, where that is needed.
-    fn entered(
-        &mut self,
-        scope: usize,
-        declared: &'a NodeDeclaration,
-        port: &InputSpec,
-        binding: Binding,
-        given: &Given,
-    ) -> Binding {
-        let gives = |port: PortRef| Some(&self.types[port.node.index()].as_ref()?.spec().outputs[port.output].ty);
-        let exact = match (&binding, &port.ty) {
-            (Binding::List(_), PortType::List(of)) => binding.links().all(|link| gives(link) == Some(of)),
-            _ => binding.links().all(|link| gives(link) == Some(&port.ty)),
-        };
-        if exact && port.range.is_none() && port.choices.is_empty() {
-            return binding;
-        }
-        let name = declared.inputs.iter().find(|input| input.port == port.name).map_or("", |input| &input.port);
-        let links: Vec<PortRef> = binding.links().collect();
-        let node = self.add(Flat { scope, what: What::Entry(declared, name, binding) });
-        self.types[node] = Some(Arc::new(Pass::one(Composite::Graph, port.clone())));
-        links.into_iter().for_each(|link| self.edge(link.node, node, scope, given.at));
-        Binding::Link(PortRef { node: NodeIndex::new(node), output: 0 })
-    }
-
     /// Checks what is given where there is nobody to take it.
     fn follow_strays(&mut self) {
         for (scope, declared) in std::mem::take(&mut self.lost) {
@@ -263,41 +196,8 @@ impl<'a> Check<'a> {
         match &self.flats[index].what {
             What::Declared(_) => self.declared(index),
             What::Entry(_, _, binding) => ready(vec![binding.clone()]),
-            What::Element(declared) => {
-                let declared = *declared;
-                let element = self.types[index].clone()?;
-                let scope = self.flats[index].scope;
-                let mut bindings = Vec::new();
-                for input in &element.spec().inputs {
-                    let Some(given) = declared.inputs.iter().find(|given| given.port == input.name) else {
-                        let message = format!("`{}` goes over `{}`, but gives nothing to it", declared.id, input.name);
-                        let hint = self.how_to_give(&input.name, &input.ty);
-                        let problem = Diagnostic::error("missing-input", message).at(declared.at).hint(hint);
-                        self.report_in(scope, problem.node(&declared.id).port(&input.name));
-                        continue;
-                    };
-                    if let Bound::To(binding) = self.bind(index, input, &given.given) {
-                        let binding = match binding {
-                            Binding::List(_) => self.entered(scope, declared, input, binding, &given.given),
-                            other => other,
-                        };
-                        if let Binding::Link(port) = &binding {
-                            self.edge(port.node, index, scope, given.at);
-                        }
-                        bindings.push(binding);
-                    }
-                }
-                if bindings.len() < element.spec().inputs.len() { None } else { ready(bindings) }
-            }
-            What::Collect(each, _) => {
-                let outputs = self.scopes[self.eaches[*each].inner].outputs.clone();
-                let one = |port: Option<PortRef>| port.map(|port| Binding::List(vec![Binding::Link(port)]));
-                let bindings = outputs.iter().map(|port| one(*port)).collect::<Option<_>>();
-                let scope = self.eaches[*each].outer;
-                let at = self.eaches[*each].declared.at;
-                outputs.into_iter().flatten().for_each(|port| self.edge(port.node, index, scope, at));
-                ready(bindings?)
-            }
+            What::Element(declared) => ready(self.element(index, declared)?),
+            What::Collect(each, _) => ready(self.collect(index, *each)?),
         }
     }
 
@@ -537,13 +437,5 @@ impl<'a> Check<'a> {
             ),
             _ => format!("add \"{name}\": a value of type `{ty}`"),
         }
-    }
-}
-
-fn opaque(ty: &PortType) -> Option<&str> {
-    match ty {
-        PortType::List(of) => opaque(of),
-        PortType::Native(name) => Some(name),
-        _ => None,
     }
 }

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dc_graph::api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
+use dc_graph::api::{Decoders, InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 use dc_graph::exec::{Cache, CancelToken, Digests, RunOptions, execute, plan};
 use dc_graph::graph::{Binding, Document, Graph, GraphNode, Location, PortRef, Settings, validate};
 use dc_graph::registry::Registry;
+use dc_graph::store::Store;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// Adds its inputs.
@@ -82,14 +83,29 @@ fn chain_document(length: usize) -> String {
     )
 }
 
-/// Plans and runs once.
-fn run(graph: &Graph, cache: Option<&Cache>) {
+/// The document of a sum for each number up to one.
+fn over(length: usize) -> String {
+    let numbers: Vec<_> = (0..length).map(|n| n.to_string()).collect();
+    format!(
+        r#"{{ "version": 1, "name": "over",
+            "nodes": {{ "each": {{ "type": "For Each", "path": "add.json", "each": "a", "inputs": {{ "a": [{}] }} }} }},
+            "outputs": {{ "sums": "each.sum" }},
+            "graphs": {{ "add.json": {{ "version": 1, "name": "add", "inputs": {{ "a": {{ "type": "number" }} }},
+                "nodes": {{ "add": {{ "type": "Add", "inputs": {{ "a": {{ "input": "a" }}, "b": 1 }} }} }},
+                "outputs": {{ "sum": "add.sum" }} }} }} }}"#,
+        numbers.join(", ")
+    )
+}
+
+/// Plans and runs once. How many nodes ran.
+fn run(graph: &Graph, cache: Option<&Cache>, store: Option<&Store>) -> usize {
     let digests = Digests::default();
     let plan = plan(graph, &digests).expect("the graph has no files");
     let mut options = RunOptions::new(Path::new("."), Path::new("."), &digests);
-    options.cache = cache;
+    (options.cache, options.store) = (cache, store);
     let report = execute(graph, &plan, &options, &CancelToken::default(), &|_| {}).expect("the nodes do not fail");
     assert_eq!(report.outputs.len(), graph.outputs.len());
+    report.nodes.iter().filter(|node| !node.cached).count()
 }
 
 /// Prints the median time of a piece of work, after one run to warm up.
@@ -118,15 +134,44 @@ fn main() {
     for length in [1_000, 10_000, 100_000] {
         let graph = chain(length);
         let repeats = 300_000 / length + 3;
-        time(&format!("chain of {length}, cold"), repeats, || run(&graph, None));
+        time(&format!("chain of {length}, cold"), repeats, || {
+            run(&graph, None, None);
+        });
         let cache = Cache::new(1 << 30);
-        time(&format!("chain of {length}, cached"), repeats, || run(&graph, Some(&cache)));
+        time(&format!("chain of {length}, cached"), repeats, || {
+            run(&graph, Some(&cache), None);
+        });
+    }
+    // As another process finds it: each node is a file of the store.
+    for length in [1_000, 10_000] {
+        let graph = chain(length);
+        let folder = tempfile::tempdir().expect("a folder for the store");
+        let store = Store::open(folder.path(), None, Decoders::default()).expect("a store");
+        run(&graph, None, Some(&store));
+        time(&format!("chain of {length}, stored"), 30_000 / length + 3, || {
+            assert_eq!(run(&graph, None, Some(&store)), 0);
+        });
     }
     for width in [100, 1_000, 10_000] {
         let graph = wide(width);
         let repeats = 100_000 / width + 3;
-        time(&format!("{width} wide, cold"), repeats, || run(&graph, None));
+        time(&format!("{width} wide, cold"), repeats, || {
+            run(&graph, None, None);
+        });
         let cache = Cache::new(1 << 30);
-        time(&format!("{width} wide, cached"), repeats, || run(&graph, Some(&cache)));
+        time(&format!("{width} wide, cached"), repeats, || {
+            run(&graph, Some(&cache), None);
+        });
+    }
+    for length in [1_000, 10_000] {
+        let text = over(length);
+        let document = Document::parse(&text).expect("the document is fine");
+        time(&format!("for each of {length}, validated"), 30_000 / length + 3, || {
+            assert!(validate(&document, &registry, &Settings::default()).is_ok());
+        });
+        let (graph, _) = validate(&document, &registry, &Settings::default()).expect("the document is fine");
+        time(&format!("for each of {length}, cold"), 30_000 / length + 3, || {
+            run(&graph, None, None);
+        });
     }
 }
