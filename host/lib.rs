@@ -10,6 +10,9 @@
 //!                                  diagnostics                                      events
 //! ```
 //!
+//! Documents can include others; a graph is flat all the same, the nodes of included documents among the rest. Where its
+//! shape hangs on values (a list whose elements are gone through, a choice), execution computes these first.
+//!
 //! One way, each stage a type of its own. Problems of a document are data ([`graph::Diagnostic`]) and are reported all
 //! at once before anything expensive runs. Whoever wants to follow a run (the command line, a watcher, a server) listens
 //! to the same [`exec::Event`]s.

@@ -131,6 +131,8 @@ fn pictures_of_models_are_identical() {
         ("personalize.json", &["num_images=2", "num_inference_steps=2"], "personalize-sheet.png"),
         ("text_to_image.json", &["num_inference_steps=2"], ""),
         ("segment_only.json", &[], ""),
+        ("backdrop.json", &[], ""),
+        ("cut_out_all.json", &["size=64"], "subject-001.png"),
     ] {
         let path = repository().join("graphs").join(graph);
         let output = Path::new("out").join(graph);
@@ -155,4 +157,29 @@ fn pictures_of_models_are_identical() {
         let verified = place.run(&args).expect(0);
         assert!(verified.stdout.starts_with("identical: "), "{graph}: {}", verified.stdout);
     }
+}
+
+/// The pictures that the repository shows, those of them that say what made them. The bits that kernels give differ between
+/// kinds of CPUs, so that this is for where the pictures were made:
+/// `cargo test --release -- --ignored pictures_that_are_shown`.
+#[test]
+#[ignore = "other CPUs round otherwise"]
+fn pictures_that_are_shown_are_made_again() {
+    let place = Place::new();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for folder in ["examples/pictures", "graphs"] {
+        for entry in fs::read_dir(repository().join(folder)).unwrap() {
+            let picture = entry.unwrap().path();
+            let path = picture.to_str().unwrap();
+            let says = picture.extension().is_some_and(|e| e == "png")
+                && place.run(&["image", "inspect", path, "--graph"]).code == Some(0);
+            if says {
+                let mut command = place.command(&["replay", path, "--verify", "--device", "cpu", "--progress", "none"]);
+                let output = command.current_dir(repository()).output().unwrap();
+                wrong.extend((!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned()));
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0 && wrong.is_empty(), "{}", wrong.concat());
 }

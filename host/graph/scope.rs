@@ -20,6 +20,9 @@ use super::{Binding, Diagnostic, Location, PortRef};
 /// How deep documents may include documents.
 const MOST_LEVELS: usize = 32;
 
+/// Most inclusions in one graph.
+const MOST_SCOPES: usize = 100_000;
+
 /// One inclusion of a document; the first scope is the root.
 pub(super) struct Scope<'a> {
     /// The document, by its number in the library.
@@ -197,6 +200,8 @@ impl<'a> Check<'a> {
             Diagnostic::error("too-deep", format!("graphs include graphs more than {MOST_LEVELS} levels deep here"))
         } else if self.flats.len() + self.library.parts[part].document.nodes.len() > MOST_NODES {
             Diagnostic::error("too-large", format!("the included graphs make more than {MOST_NODES} nodes"))
+        } else if self.scopes.len() > MOST_SCOPES {
+            Diagnostic::error("too-large", format!("graphs are included more than {MOST_SCOPES} times"))
         } else {
             return Some(());
         };

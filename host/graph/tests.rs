@@ -110,6 +110,33 @@ const PORTRAIT: &str = r#"{
     "outputs": { "picture": "decode.image", "start": { "from": "encode.latents" } }
 }"#;
 
+/// A graph with all that makes graphs from graphs.
+const REUSE: &str = r#"{
+    "version": 1, "name": "reuse",
+    "inputs": { "line": { "type": "text", "default": "a b" }, "how": { "type": "text", "default": "loud" } },
+    "nodes": {
+        "words": { "type": "Words", "inputs": { "text": { "input": "line" } } },
+        "each": { "type": "For Each", "path": "say.json", "each": ["word", "n"], "inputs": {
+            "word": { "from": "words.words" }, "n": [1, { "from": "one.number" }], "how": { "from": "how.value" } } },
+        "one": { "type": "Graph", "path": "parts/one.json", "inputs": { "n": 5 } },
+        "how": { "type": "Switch", "inputs": { "choice": { "input": "how" }, "loud": "{}!", "soft": { "from": "soft.text" } } },
+        "soft": { "type": "Text", "inputs": { "text": "({})" } },
+        "late": { "type": "Switch", "inputs": { "choice": { "from": "words.count" }, "2": { "from": "each.said" }, "default": [] } }
+    },
+    "outputs": { "said": "late.value" },
+    "graphs": {
+        "say.json": { "version": 1, "name": "say",
+            "inputs": { "word": { "type": "text" }, "n": { "type": "number", "maximum": 9 }, "how": { "type": "text" } },
+            "nodes": {
+                "say": { "type": "Text Template", "inputs": { "template": { "input": "how" }, "value": { "input": "word" } } },
+                "one": { "type": "Graph", "path": "./parts/one.json", "inputs": { "n": { "input": "n" } } } },
+            "outputs": { "said": "say.text", "n": "one.number" } },
+        "parts/one.json": { "version": 1, "name": "one", "inputs": { "n": { "type": "number", "default": 1 } },
+            "nodes": { "n": { "type": "Number", "inputs": { "value": { "input": "n" } } } },
+            "outputs": { "number": "n.number" } }
+    }
+}"#;
+
 fn value_of(graph: &Graph, id: &str, port: &str) -> Option<Value> {
     let node = graph.nodes.node_weights().find(|node| node.id == id).unwrap();
     let index = node.node.spec().inputs.iter().position(|input| input.name == port).unwrap();
@@ -278,16 +305,38 @@ fn renaming_nodes_changes_nothing_else() {
 #[test]
 fn a_document_survives_every_loss() {
     // Whatever piece is cut out: diagnostics or a graph, never a panic.
-    for (start, _) in PORTRAIT.char_indices().step_by(3) {
+    let pieces = |text: &'static str| text.char_indices().step_by(3).map(move |(start, _)| (text, start));
+    for (whole, start) in pieces(PORTRAIT).chain(pieces(REUSE)) {
         for length in [1, 7, 40] {
-            let end = (start + length).min(PORTRAIT.len());
-            let text = format!("{}{}", &PORTRAIT[..start], &PORTRAIT[end..]);
+            let end = (start + length).min(whole.len());
+            let text = format!("{}{}", &whole[..start], &whole[end..]);
             match check(&text, &settings()) {
                 Ok((graph, _)) => assert!(graph.nodes.node_count() > 0),
                 Err(problems) => assert!(problems.iter().any(|p| p.severity == Severity::Error)),
             }
         }
     }
+}
+
+/// Each graph includes the next one twice: a short text that would be a graph without end.
+#[test]
+fn graphs_that_double_at_each_level_are_refused() {
+    within_reason(|| {
+        let level = |inside: &str| {
+            let twice = ["a", "b"].map(|id| format!(r#""{id}": {{ "type": "Graph", "path": "{inside}" }}"#)).join(", ");
+            format!(
+                r#"{{ "version": 1, "name": "level", "nodes": {{ {twice} }}, "outputs": {{ "number": "a.number" }} }}"#
+            )
+        };
+        let mut carried: Vec<String> = (1..30).map(|n| format!(r#""{n}": {}"#, level(&(n + 1).to_string()))).collect();
+        let last = r#"{ "version": 1, "name": "last", "nodes": { "n": { "type": "Number" } }, "outputs": { "number": "n.number" } }"#;
+        carried.push(format!(r#""30": {last}"#));
+        let text = level("1").replacen('{', &format!(r#"{{ "graphs": {{ {} }}, "#, carried.join(", ")), 1);
+        assert!(codes(&text, &settings()).contains(&"too-large"));
+        let few = level("20").replacen('{', &format!(r#"{{ "graphs": {{ {} }}, "#, carried.join(", ")), 1);
+        let (graph, _) = good(&few, &settings());
+        assert_eq!(graph.size(), 2048);
+    });
 }
 
 fn chain(count: usize, last: &str) -> String {
