@@ -3,7 +3,7 @@
 use std::io::stdout;
 use std::path::{Path, PathBuf};
 
-use dc_graph::graph::{Change, Source, Tree, diff, render, render_changes};
+use dc_graph::graph::{Change, Document, Source, Tree, diff, render, render_changes};
 use serde_json::json;
 
 use super::exit::Exit;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         streams::talk("error: expected two graphs\nhint: `--git` takes what git gives a diff driver");
         return Ok(Exit::Invalid);
     };
-    let (old, new) = match (read(old), read(new)) {
+    let (old, new) = match (read_whole(old), read_whole(new)) {
         (Ok(old), Ok(new)) => (old, new),
         (old, new) => {
             let errors = old.err().into_iter().chain(new.err());
@@ -80,6 +80,17 @@ fn for_git(files: &[PathBuf]) -> anyhow::Result<Exit> {
 pub(crate) fn read(path: &Path) -> anyhow::Result<Tree> {
     let source = source::read_graph(path)?;
     parse(&source)
+}
+
+/// The same with the graphs that it includes, which pictures carry, too.
+fn read_whole(path: &Path) -> anyhow::Result<Tree> {
+    let source = source::read_graph(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let whole = Document::parse(source.text()).ok().map(|document| document.carrying(folder));
+    match whole.filter(|whole| whole.get("graphs").is_some()) {
+        Some(whole) => parse(&Source::new(path.display().to_string(), whole.to_string())),
+        None => parse(&source),
+    }
 }
 
 /// A text as a document that is not judged.

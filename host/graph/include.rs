@@ -60,6 +60,15 @@ impl Document {
     }
 }
 
+impl Document {
+    /// The document with all that it includes in it, as pictures carry it. Paths count from `folder`.
+    pub fn carrying(&self, folder: &Path) -> Value {
+        let mut json = self.to_json().clone();
+        Library::of(self, folder, folder).carry(&mut json);
+        json
+    }
+}
+
 /// What is being included.
 struct Inclusion {
     node: usize,
