@@ -24,7 +24,8 @@
 //! | [`registry`] | node type to implementation |
 //! | [`proof`] | locks, what made a picture, and what differs |
 //! | [`store`] | what nodes gave in earlier runs, on disk |
-//! | [`plugin`] | the manifest of node packs |
+//! | [`plugin`] | node packs |
+//! | `watch` | the files a run depended on (feature `watch`) |
 //!
 //! # Invariants
 //! - This library names no tensor, model or device; the built-in nodes join in only at the binary (feature `cli`).
@@ -39,5 +40,7 @@ pub mod registry;
 pub mod store;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 pub use dc_graph_node_api as api;

@@ -32,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(cli::run::Args),
+    Watch(cli::watch::Args),
     Validate(cli::validate::Args),
     Lock(cli::lock::Args),
     Replay(cli::replay::Args),
@@ -53,6 +54,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => cli::run::run(&args),
+        Command::Watch(args) => cli::watch::run(&args),
         Command::Validate(args) => cli::validate::run(&args),
         Command::Lock(args) => cli::lock::run(&args),
         Command::Replay(args) => cli::replay::run(&args),

@@ -1,5 +1,9 @@
-//! One integration binary: the program from outside, and the files that are generated from it.
+//! One integration binary: the program from outside, and the files that are generated from it. The command line's own unit
+//! tests run here too, so that the program is linked once.
 
+#[allow(dead_code, unused_imports)]
+#[path = "../host/cli/mod.rs"]
+mod cli;
 mod comparing;
 mod diffusion;
 mod diffusion_errors;
@@ -21,3 +25,4 @@ mod sweeping;
 mod tracing;
 mod training;
 mod usage;
+mod watching;

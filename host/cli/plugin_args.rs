@@ -22,16 +22,13 @@ impl PluginArgs {
         graph_folder: Option<&Path>,
         say: impl Fn(&str),
     ) -> anyhow::Result<()> {
-        use dc_graph::plugin::{Places, PluginHost, PluginSettings, find};
+        use dc_graph::plugin::{PluginHost, PluginSettings, find};
 
         for missing in self.folders.iter().filter(|folder| !folder.is_dir()) {
             anyhow::bail!("`--plugins`: there is no folder `{}`", missing.display());
         }
-        let places = Places::from_environment(|name| std::env::var_os(name));
-        let mut folders = self.folders.clone();
-        folders.extend(graph_folder.map(|folder| folder.join("plugins")));
-        folders.extend(places.as_ref().map(Places::plugins));
-        let found = find(&folders);
+        let places = places();
+        let found = find(&self.places_to_look(graph_folder));
         if found.is_empty() {
             return Ok(());
         }
@@ -47,6 +44,46 @@ impl PluginArgs {
         }
         Ok(())
     }
+
+    /// The folders in which plugins are looked for.
+    fn places_to_look(&self, graph_folder: Option<&Path>) -> Vec<PathBuf> {
+        let mut folders = self.folders.clone();
+        folders.extend(graph_folder.map(|folder| folder.join("plugins")));
+        folders.extend(places().map(|places| places.plugins()));
+        let here = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        folders.iter().map(here).collect()
+    }
+
+    /// The files that decide which plugins there are and what they may do, and the folders in which a new one would be
+    /// found.
+    pub(crate) fn sources(&self, graph_folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        use dc_graph::plugin::{MANIFEST, Manifest, find};
+
+        let folders = self.places_to_look(Some(graph_folder));
+        let mut files = Vec::new();
+        for plugin in find(&folders) {
+            let manifest = plugin.join(MANIFEST);
+            let text = std::fs::read_to_string(&manifest).unwrap_or_default();
+            let component = Manifest::parse(&text).ok().and_then(|manifest| Some(manifest.wasm?.file));
+            files.extend(component.map(|file| plugin.join(file)));
+            files.push(manifest);
+        }
+        files.extend(places().iter().flat_map(|places| [places.grants(), places.ceiling()]));
+        // A plugin's folder may be there before its manifest is.
+        let inside = |folder: &PathBuf| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+        };
+        let is_plugin = |folder: &&PathBuf| folder.join(MANIFEST).is_file();
+        let listings = folders.iter().filter(|folder| !is_plugin(folder));
+        let listings = listings.flat_map(|folder| [vec![folder.clone()], inside(folder)].concat()).collect();
+        (files, listings)
+    }
+}
+
+#[cfg(feature = "plugins")]
+fn places() -> Option<dc_graph::plugin::Places> {
+    dc_graph::plugin::Places::from_environment(|name| std::env::var_os(name))
 }
 
 #[cfg(not(feature = "plugins"))]
@@ -55,5 +92,10 @@ impl PluginArgs {
     pub(crate) fn join(&self, _: &mut Registry, _: Option<&Path>, _: impl Fn(&str)) -> anyhow::Result<()> {
         anyhow::ensure!(self.folders.is_empty(), "`--plugins`: this program was built without plugins");
         Ok(())
+    }
+
+    /// None either.
+    pub(crate) fn sources(&self, _: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        Default::default()
     }
 }

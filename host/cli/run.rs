@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::bail;
-use dc_graph::exec::{Cache, CancelToken, Digests, Event, RunError, RunOptions, RunReport, execute, plan};
+use dc_graph::exec::{Cache, CancelToken, Digests, Event, Plan, RunError, RunOptions, RunReport, execute, plan};
 use dc_graph::graph::{Graph, render};
 use dc_graph::proof::Lock;
 use dc_graph::store::Store;
@@ -68,7 +68,7 @@ pub(crate) struct Args {
 }
 
 /// A store that cannot be used is no reason not to run.
-const WITHOUT_STORE: &str = "this run computes everything and keeps nothing";
+pub(crate) const WITHOUT_STORE: &str = "this run computes everything and keeps nothing";
 
 /// Validates, plans, executes and tells what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -191,8 +191,20 @@ pub(crate) fn carry_out(
     written: &mut Vec<PathBuf>,
 ) -> Result<RunReport, Failure> {
     let plan = plan(graph, means.digests).map_err(|error| Failure::new(&error, None))?;
+    carry_out_plan(graph, &plan, means, output, tell, written)
+}
+
+/// The same for who has a plan already.
+pub(crate) fn carry_out_plan(
+    graph: &Graph,
+    plan: &Plan,
+    means: &Means<'_>,
+    output: &Path,
+    tell: &(dyn Fn(&Event) + Sync),
+    written: &mut Vec<PathBuf>,
+) -> Result<RunReport, Failure> {
     if let Some((lock, file)) = means.locked {
-        let differences = lock.differences(&Lock::of(graph, &plan));
+        let differences = lock.differences(&Lock::of(graph, plan));
         if !differences.is_empty() {
             return Err(Failure::Refused { lock: file.into(), differences });
         }
@@ -209,7 +221,7 @@ pub(crate) fn carry_out(
         }
         tell(&event);
     };
-    let result = execute(graph, &plan, &options, means.cancel, &listener);
+    let result = execute(graph, plan, &options, means.cancel, &listener);
     *written = files.into_inner().unwrap_or_else(PoisonError::into_inner);
     result.map_err(|error| match error {
         RunError::Cancelled => Failure::Interrupted,
@@ -228,7 +240,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    fn new(error: &impl std::fmt::Display, hint: Option<&str>) -> Self {
+    pub(crate) fn new(error: &impl std::fmt::Display, hint: Option<&str>) -> Self {
         Self::Failed { message: error.to_string(), hint: hint.map(str::to_owned) }
     }
 }
@@ -291,7 +303,7 @@ fn conclude(
 }
 
 /// A path as short as it can be said from here.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let current = std::env::current_dir().ok();
     let inside = current.as_deref().and_then(|c| path.strip_prefix(c).ok());
     inside.unwrap_or(path).display().to_string()

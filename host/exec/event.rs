@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use dc_graph_node_api::{Image, LogLevel};
 
+use super::Digest;
+
 /// Something happened in a run. Node ids are those of the document.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -25,6 +27,15 @@ pub enum Event {
         node: Arc<str>,
         /// Its type.
         type_name: Arc<str>,
+    },
+    /// A node reads a file whose name came through a link, so that no plan told of it.
+    Reads {
+        /// Its id.
+        node: Arc<str>,
+        /// The file or folder.
+        path: PathBuf,
+        /// What it holds; nothing when it cannot be read, and the node fails.
+        digest: Option<Digest>,
     },
     /// A node is part of the way.
     Progress {

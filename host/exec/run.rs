@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use dc_graph_node_api::{Outputs, Value};
+use dc_graph_node_api::{Inputs, Outputs, Value};
 use petgraph::graph::NodeIndex;
 
 use super::demand::{State, Status};
@@ -215,8 +215,29 @@ impl<'a> Run<'a> {
     /// Notes the files that a node reads whose names came through links.
     pub(super) fn note_late_reads(&self, place: usize, reads: Option<Vec<FileRead>>) {
         if let Some(reads) = reads {
+            let (node, _) = self.names(place);
+            for FileRead { path, digest } in &reads {
+                self.tell(Event::Reads { node: node.clone(), path: path.clone(), digest: Some(*digest) });
+            }
             let mut late = self.late_reads.lock().unwrap_or_else(PoisonError::into_inner);
             late.insert(self.plan.nodes[place].node, reads);
+        }
+    }
+
+    /// Tells the files that a node fails for, as far as its inputs name them.
+    pub(super) fn tell_unread(&self, place: usize, inputs: &Inputs) {
+        let mut values: Vec<&Value> = inputs.iter().map(|(_, value)| value).collect();
+        while let Some(value) = values.pop() {
+            match value {
+                Value::Path(path) => {
+                    let (node, _) = self.names(place);
+                    let path = PathBuf::from(&**path);
+                    let digest = self.options.digests.of(&path).ok();
+                    self.tell(Event::Reads { node, path, digest });
+                }
+                Value::List(_, elements) => values.extend(elements.iter()),
+                _ => {}
+            }
         }
     }
 

@@ -41,7 +41,13 @@ pub(super) fn prepare(
 ) -> Result<Prepared, NodeError> {
     let node = run.node(place);
     let inputs = inputs(node, linked, &run.options.document_dir)?;
-    let late = if node.reads_unknown { Some(read_digests(node, &inputs, run.options.digests)?) } else { None };
+    let late = match node.reads_unknown {
+        true => {
+            let reads = read_digests(node, &inputs, run.options.digests);
+            Some(reads.inspect_err(|_| run.tell_unread(place, &inputs))?)
+        }
+        false => None,
+    };
     let action = if run.tracks { run.action(place, late.as_deref(), digests) } else { None };
     run.note_late_reads(place, late);
     let Some(action) = action else { return Ok(Prepared::ToRun(ToRun { inputs, action: None, _lock: None })) };

@@ -124,6 +124,7 @@ impl Setup<'_> {
                 Event::RunStarted { nodes } => format!("run of {nodes}"),
                 Event::RunGrew { nodes } => format!("grew to {nodes}"),
                 Event::Started { node, .. } => format!("started {node}"),
+                Event::Reads { node, path, .. } => format!("reads {node} {}", path.display()),
                 Event::Progress { node, step, total } => format!("progress {node} {step}/{total}"),
                 Event::Preview { node, .. } => format!("preview {node}"),
                 Event::Log { node, message, .. } => format!("log {node} {message}"),

@@ -1,5 +1,6 @@
 //! Problems of a document, as data.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -49,6 +50,9 @@ pub struct Diagnostic {
     /// What to do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// The file or folder it is about, which may not be there: when that changes, the problem may be gone.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
 }
 
 fn name<S: Serializer>(source: &Option<Arc<Source>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,6 +71,7 @@ impl Diagnostic {
             node: None,
             port: None,
             hints: Vec::new(),
+            path: None,
         }
     }
 
@@ -90,6 +95,12 @@ impl Diagnostic {
     /// Says which port.
     pub(crate) fn port(mut self, name: &str) -> Self {
         self.port = Some(name.into());
+        self
+    }
+
+    /// Says which file or folder.
+    pub(crate) fn path(mut self, path: impl Into<Option<PathBuf>>) -> Self {
+        self.path = path.into();
         self
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dc_graph_node_api::{Node, PortType};
+use dc_graph_node_api::{Inputs, Node, PortType, Value};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -297,7 +297,12 @@ impl<'a> Check<'a> {
         for problem in problems {
             let given = declared.inputs.iter().find(|given| given.port == problem.input);
             let message = format!("`{}.{}`: {}", declared.id, problem.input, problem.message);
+            let path = match known.get(&problem.input) {
+                Some(Value::Path(path)) => Some(PathBuf::from(&**path)),
+                _ => None,
+            };
             let mut told = node_at(Diagnostic::error("bad-input", message)).port(&problem.input).hint(problem.hint);
+            told = told.path(path);
             if let Some(given) = given {
                 told = told.at(given.given.at);
                 if let super::document::GivenKind::Input(name) = &given.given.kind {

@@ -38,6 +38,7 @@ pub use dc_diffusion;
 
 pub use crate::image::convert::read_picture;
 pub use crate::image::provenance::{PROVENANCE_KEYWORD, png_bytes, read_provenance};
+pub use crate::image::resample::resized;
 pub use crate::sheet::axis_sheet::axis_sheet;
 
 /// The manifest of this pack: `plugin.toml`.

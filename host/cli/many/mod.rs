@@ -8,4 +8,4 @@ mod runs;
 mod sheet;
 mod table;
 
-pub(crate) use runs::{ManyArgs, Place, run};
+pub(crate) use runs::{ManyArgs, Place, cache_bytes, run};

@@ -261,7 +261,7 @@ fn run_one(
 }
 
 /// Half of the machine's memory, or 4 GiB where the system does not tell.
-fn cache_bytes() -> usize {
+pub(crate) fn cache_bytes() -> usize {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());

@@ -50,7 +50,7 @@ impl Bars {
                 self.run.set_message(state.running.join(", "));
             }
             // One step is no bar's worth.
-            Event::Progress { total: ..=1, .. } | Event::Preview { .. } => {}
+            Event::Progress { total: ..=1, .. } | Event::Preview { .. } | Event::Reads { .. } => {}
             Event::Progress { node, step, total } => {
                 let bar = state.bars.entry(node.clone()).or_insert_with(|| {
                     let bar = ProgressBar::new(*total).with_prefix(node.to_string());

@@ -80,6 +80,21 @@ impl Progress {
         }
     }
 
+    /// The same with more for scripts: the fields of an object. People read the text alone, if there is any.
+    pub(crate) fn note(&self, kind: &str, text: &str, fields: serde_json::Value) {
+        match self {
+            Self::Json => {
+                let mut event = serde_json::json!({ "event": kind, "message": text });
+                if let (Some(event), serde_json::Value::Object(fields)) = (event.as_object_mut(), fields) {
+                    event.extend(fields);
+                }
+                streams::talk(&event.to_string());
+            }
+            Self::None | Self::Bar(_) | Self::Plain(_) if text.is_empty() => {}
+            _ => self.say(kind, text),
+        }
+    }
+
     /// Takes away what should not stay on the screen.
     pub(crate) fn finish(&self) {
         if let Self::Bar(bars) = self {

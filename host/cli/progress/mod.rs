@@ -1,7 +1,7 @@
 //! What is shown of a run while it goes on, on standard error.
 
 mod bars;
-mod json;
+pub(crate) mod json;
 mod listener;
 mod plain;
 

@@ -59,7 +59,7 @@ impl State {
                 let left = total.saturating_sub(*step) as f64 / per_second;
                 Some(format!("{node}: {step}/{total}, {per_second:.2} steps/s, {left:.0} s left"))
             }
-            Event::Preview { .. } => None,
+            Event::Preview { .. } | Event::Reads { .. } => None,
             Event::Log { node, level: LogLevel::Info, message } => Some(format!("{node}: {message}")),
             Event::Log { node, level: LogLevel::Warning, message } => Some(format!("warning: `{node}`: {message}")),
             Event::Wrote { node, path } => Some(format!("{node}: wrote {}", path.display())),

@@ -4,7 +4,9 @@
 //! `(i + 0.5) * scale` of the source, weights are normalised at the borders. Colours are weighted by their alpha, so that
 //! what is transparent does not bleed.
 
-use super::pixels::Samples;
+use dc_graph_node_api::Image;
+
+use super::pixels::{Depth, Samples};
 
 /// The kernels people know by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,14 @@ impl Filter {
             Self::Bicubic | Self::Lanczos => 0.0,
         }
     }
+}
+
+/// A picture at another size, as `Resize` makes it unless told otherwise. A side of 0 counts as 1.
+pub fn resized(image: &Image, width: u32, height: u32) -> Image {
+    let (width, height) = (width.max(1) as usize, height.max(1) as usize);
+    let samples = resample(&Samples::of(image), width, height, Filter::Lanczos);
+    // Sizes and samples agree.
+    samples.into_image(Depth::of(image)).unwrap_or_else(|_| image.clone())
 }
 
 /// The same picture at another size; both sides at least 1.
