@@ -6,23 +6,17 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::plugins::guest::{Guest, folder};
 use crate::program::{Place, repository};
 
 /// A run that would take minutes.
 fn start(place: &Place) -> (Child, BufReader<ChildStderr>) {
     let graph = repository().join("graphs/text_to_image.json");
-    let args = [
-        "run",
-        graph.to_str().unwrap(),
-        "--set",
-        "num_inference_steps=900",
-        "--device",
-        "cpu",
-        "--progress",
-        "json",
-        "--format",
-        "json",
-    ];
+    start_graph(place, &[graph.to_str().unwrap(), "--set", "num_inference_steps=900"])
+}
+
+fn start_graph(place: &Place, graph: &[&str]) -> (Child, BufReader<ChildStderr>) {
+    let args = [&["run"][..], graph, &["--device", "cpu", "--progress", "json", "--format", "json"]].concat();
     let mut child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     (child, stderr)
@@ -70,6 +64,24 @@ fn check(signals: &[&str]) {
 fn interrupts_and_requests_to_end_stop_the_run() {
     check(&["INT"]);
     check(&["TERM"]);
+}
+
+/// A plugin that never ends, and has an hour for it.
+#[test]
+fn a_stuck_plugin_is_interrupted() {
+    let place = Place::new();
+    let stuck = Guest::new("Stuck")
+        .output("out", "core:number")
+        .import("(import \"dc-graph:node/host@0.1.0\" \"progress\" (func $progress (param i32 i32)))")
+        .run("(call $progress (i32.const 1) (i32.const 2)) (loop $for_ever (br $for_ever))");
+    let limits = "---\n[limits]\nseconds = 3600";
+    folder(&place.path("plugins"), "stuck", "Stuck", &stuck.component(), limits);
+    let graph = r#"{"version": 1, "name": "stuck", "nodes": {"n": {"type": "Stuck"}}, "outputs": {"out": "n.out"}}"#;
+    place.write("graph.json", graph);
+    let (mut child, mut stderr) = start_graph(&place, &["graph.json"]);
+    assert_eq!(wait_for(&mut stderr, "progress")["node"], "n");
+    send("INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

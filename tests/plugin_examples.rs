@@ -1,4 +1,5 @@
-//! The example plugins as they lie in the repository, against what numpy computes.
+//! The example plugins against what numpy computes: as they lie in the repository, or, with `DC_GRAPH_EXAMPLE_PLUGINS`, in
+//! another folder, where somebody built them from their source.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use dc_graph::api::step_hook::{HookStep, StepHookValue};
 use dc_graph::api::{Image, Inputs, LogLevel, Node, NodeError, Pixels, RunContext, Value};
 use dc_graph::plugin::{PluginHost, PluginSettings};
 use serde_json::Value as Json;
+
+use crate::program::{Place, repository};
 
 struct Quiet;
 
@@ -28,8 +31,10 @@ impl RunContext for Quiet {
     }
 }
 
+/// A folder of the examples: of those in the repository, or of those that were built elsewhere.
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugins").join(name)
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugins");
+    std::env::var_os("DC_GRAPH_EXAMPLE_PLUGINS").map_or_else(here, PathBuf::from).join(name)
 }
 
 fn node(plugin: &str, name: &str) -> Arc<dyn Node> {
@@ -244,4 +249,49 @@ fn histogram_match() {
         let outputs = node.run(&inputs, &Quiet).unwrap();
         assert_near(outputs.get("image").unwrap(), &golden["image"]);
     }
+}
+
+/// All four languages in one graph, through the command line; without Python where that was not built.
+#[test]
+fn four_languages_in_one_graph() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(repository().join("examples/graphs/plugins.json")).unwrap();
+    let mut graph: Json = serde_json::from_str(&text).unwrap();
+    let python = folder("histogram-match/histogram-match.wasm").is_file();
+    if !python {
+        graph["nodes"].as_object_mut().unwrap().remove("match");
+        graph["nodes"]["tile"]["inputs"]["image"]["from"] = "load.image".into();
+        graph["nodes"].as_object_mut().unwrap().remove("palette");
+        graph["inputs"].as_object_mut().unwrap().remove("colours");
+    }
+    graph["inputs"]["picture"]["default"] = repository().join("graphs/reference.png").display().to_string().into();
+    if python {
+        let colours = repository().join("examples/pictures/attention-maps.png");
+        graph["inputs"]["colours"]["default"] = colours.display().to_string().into();
+    }
+    place.write("graph.json", graph.to_string());
+    let plugins = folder("").display().to_string();
+    let run = |output: &str| {
+        let args = ["run", "graph.json", "--plugins", &plugins, "--no-store", "--format", "json", "--output", output];
+        place.run(&args).expect(0).json()
+    };
+    let (first, second) = (run("a"), run("b"));
+    for outputs in [&first["outputs"], &second["outputs"]] {
+        let prompt = outputs["prompt"].as_str().unwrap();
+        let words: Vec<_> = prompt.split(' ').collect();
+        assert!(matches!(words[..], [_, "small" | "large", "tile", "of", "red" | "green" | "blue", "stone" | "cloth"]));
+        let palette = outputs["palette"].as_array().unwrap();
+        assert!((2..=12).contains(&palette.len()), "{palette:?}");
+    }
+    assert_eq!(first["outputs"], second["outputs"]);
+    let picture = |output: &str| std::fs::read(place.path(&format!("{output}/plugins-000.png"))).unwrap();
+    assert!(picture("a") == picture("b"));
+    // Each plugin is in the picture's provenance, with its digest and that of its contract.
+    let told = place.run(&["image", "inspect", "a/plugins-000.png", "--json"]).expect(0).stdout;
+    let contract = blake3::hash(dc_graph::plugin::WIT.as_bytes()).to_string();
+    for id in ["film", "seamless-tile"].into_iter().chain(python.then_some("histogram-match")) {
+        let component = std::fs::read(folder(id).join(format!("{id}.wasm"))).unwrap();
+        assert!(told.contains(&blake3::hash(&component).to_string()), "{id}: {told}");
+    }
+    assert!(told.contains(&contract), "{told}");
 }

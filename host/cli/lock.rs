@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(opened) => opened,
         Err(error) => return Ok(validate::unreadable(&error)),
     };
-    args.plugins.join(&mut registry, Some(opened.folder()), streams::talk)?;
+    args.plugins.join(&mut registry, opened.folder(), streams::talk)?;
     let graph = match opened.check(&registry) {
         Ok((graph, _)) => graph,
         Err(problems) => {

@@ -1,6 +1,7 @@
 //! `dc-graph nodes`: which nodes there are, and what goes in and out of them.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use dc_graph::api::{InputSpec, NodeSpec, Value};
 use dc_graph::exec::value_as_json;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 /// Lists or shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut registry = builtin::registry(&Settings::default())?;
-    args.plugins.join(&mut registry, None, streams::talk)?;
+    args.plugins.join(&mut registry, Path::new(""), streams::talk)?;
     let composites = composite_specs();
     let mut specs: Vec<&NodeSpec> = registry.iter().map(|n| n.spec()).chain(&composites).collect();
     if let Some(name) = &args.name {

@@ -1,7 +1,10 @@
 //! Which third-party nodes a command knows.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "plugins")]
+use dc_graph::plugin::Places;
 use dc_graph::registry::Registry;
 
 /// Where plugins are.
@@ -14,21 +17,13 @@ pub(crate) struct PluginArgs {
 
 #[cfg(feature = "plugins")]
 impl PluginArgs {
-    /// Adds the nodes of all plugins: those of `--plugins`, those in `plugins/` in the graph's folder, those of the user. A
-    /// plugin that cannot be used is left out and `say` tells why.
-    pub(crate) fn join(
-        &self,
-        registry: &mut Registry,
-        graph_folder: Option<&Path>,
-        say: impl Fn(&str),
-    ) -> anyhow::Result<()> {
-        use dc_graph::plugin::{PluginHost, PluginSettings, find};
+    /// Adds the nodes of all plugins: those of `--plugins`, those in `plugins/` in a folder (the graph's, else the current
+    /// one), those of the user. A plugin that cannot be used is left out and `say` tells why.
+    pub(crate) fn join(&self, registry: &mut Registry, beside: &Path, say: impl Fn(&str)) -> anyhow::Result<()> {
+        use dc_graph::plugin::{PluginHost, PluginSettings};
 
-        for missing in self.folders.iter().filter(|folder| !folder.is_dir()) {
-            anyhow::bail!("`--plugins`: there is no folder `{}`", missing.display());
-        }
         let places = places();
-        let found = find(&self.places_to_look(graph_folder));
+        let found = self.find(beside, places.as_ref())?;
         if found.is_empty() {
             return Ok(());
         }
@@ -45,21 +40,42 @@ impl PluginArgs {
         Ok(())
     }
 
+    /// Before a run: what may the plugins reach whose nodes it uses? Asks the user, on a terminal, as far as nothing was
+    /// decided; elsewhere `say` tells how to decide.
+    pub(crate) fn settle(
+        &self,
+        nodes: &BTreeSet<String>,
+        beside: &Path,
+        ask: bool,
+        say: impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        let Some(places) = places() else { return Ok(()) };
+        super::plugin::settle(&self.find(beside, Some(&places))?, nodes, &places, ask, say)
+    }
+
+    fn find(&self, beside: &Path, places: Option<&Places>) -> anyhow::Result<Vec<PathBuf>> {
+        for missing in self.folders.iter().filter(|folder| !folder.is_dir()) {
+            anyhow::bail!("`--plugins`: there is no folder `{}`", missing.display());
+        }
+        Ok(dc_graph::plugin::find(&self.folders(beside, places)))
+    }
+
     /// The folders in which plugins are looked for.
-    fn places_to_look(&self, graph_folder: Option<&Path>) -> Vec<PathBuf> {
+    fn folders(&self, beside: &Path, places: Option<&Places>) -> Vec<PathBuf> {
         let mut folders = self.folders.clone();
-        folders.extend(graph_folder.map(|folder| folder.join("plugins")));
-        folders.extend(places().map(|places| places.plugins()));
-        let here = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
-        folders.iter().map(here).collect()
+        folders.push(beside.join("plugins"));
+        folders.extend(places.map(Places::plugins));
+        folders
     }
 
     /// The files that decide which plugins there are and what they may do, and the folders in which a new one would be
     /// found.
-    pub(crate) fn sources(&self, graph_folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    pub(crate) fn sources(&self, beside: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
         use dc_graph::plugin::{MANIFEST, Manifest, find};
 
-        let folders = self.places_to_look(Some(graph_folder));
+        let places = places();
+        let here = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        let folders: Vec<PathBuf> = self.folders(beside, places.as_ref()).iter().map(here).collect();
         let mut files = Vec::new();
         for plugin in find(&folders) {
             let manifest = plugin.join(MANIFEST);
@@ -68,7 +84,7 @@ impl PluginArgs {
             files.extend(component.map(|file| plugin.join(file)));
             files.push(manifest);
         }
-        files.extend(places().iter().flat_map(|places| [places.grants(), places.ceiling()]));
+        files.extend(places.iter().flat_map(|places| [places.grants(), places.ceiling()]));
         // A plugin's folder may be there before its manifest is.
         let inside = |folder: &PathBuf| -> Vec<PathBuf> {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -82,14 +98,14 @@ impl PluginArgs {
 }
 
 #[cfg(feature = "plugins")]
-fn places() -> Option<dc_graph::plugin::Places> {
-    dc_graph::plugin::Places::from_environment(|name| std::env::var_os(name))
+fn places() -> Option<Places> {
+    Places::from_environment(|name| std::env::var_os(name))
 }
 
 #[cfg(not(feature = "plugins"))]
 impl PluginArgs {
     /// There are none in this build.
-    pub(crate) fn join(&self, _: &mut Registry, _: Option<&Path>, _: impl Fn(&str)) -> anyhow::Result<()> {
+    pub(crate) fn join(&self, _: &mut Registry, _: &Path, _: impl Fn(&str)) -> anyhow::Result<()> {
         anyhow::ensure!(self.folders.is_empty(), "`--plugins`: this program was built without plugins");
         Ok(())
     }
@@ -97,5 +113,10 @@ impl PluginArgs {
     /// None either.
     pub(crate) fn sources(&self, _: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
         Default::default()
+    }
+
+    /// There are none in this build.
+    pub(crate) fn settle(&self, _: &BTreeSet<String>, _: &Path, _: bool, _: impl Fn(&str)) -> anyhow::Result<()> {
+        Ok(())
     }
 }

@@ -72,12 +72,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let progress = std::sync::Arc::new(Progress::new(Mode::choose(args.progress)));
     let mut registry = builtin::registry(&args.device.settings())?;
-    args.plugins.join(&mut registry, args.folder.as_deref(), |text| progress.say("warning", text))?;
+    let beside = args.folder.as_deref().unwrap_or(Path::new(""));
+    args.plugins.join(&mut registry, beside, |text| progress.say("warning", text))?;
     let digests = Digests::default();
     let found = match find(args, &maker, &registry, &digests)? {
         Ok(found) => found,
         Err(told) => {
-            let hint = "hint: `--folder` says where its files are, `--set` gives other ones";
+            let hint = "hint: `--folder` says where its files and plugins are, `--set` gives other files";
             progress.say("error", &format!("{told}{hint}"));
             return Ok(Exit::Invalid);
         }

@@ -78,7 +78,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(opened) => opened,
         Err(error) => return Ok(validate::unreadable(&error)),
     };
-    args.plugins.join(&mut registry, Some(opened.folder()), |text| progress.say("warning", text))?;
+    let warn = |text: &str| progress.say("warning", text);
+    args.plugins.settle(&opened.node_types(), opened.folder(), progress.is_for_people(), warn)?;
+    args.plugins.join(&mut registry, opened.folder(), warn)?;
     let locked = match args.graph.path().filter(|_| args.locked) {
         Some(graph) => Some((lock::read(&lock::file_of(graph))?, lock::file_of(graph))),
         None if args.locked => bail!("a graph from standard input has no lock: save it first"),

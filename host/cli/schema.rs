@@ -1,5 +1,7 @@
 //! `dc-graph schema`: the JSON Schema of documents, for editors.
 
+use std::path::Path;
+
 use dc_graph_nodes::Settings;
 
 use super::exit::Exit;
@@ -18,7 +20,7 @@ pub(crate) struct Args {
 /// Prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut registry = builtin::registry(&Settings::default())?;
-    args.plugins.join(&mut registry, None, streams::talk)?;
+    args.plugins.join(&mut registry, Path::new(""), streams::talk)?;
     streams::json(&dc_graph::graph::schema(&registry))?;
     Ok(Exit::Done)
 }

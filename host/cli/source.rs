@@ -1,5 +1,6 @@
 //! The graph that a command works on: where its text comes from and what it means there.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -124,6 +125,11 @@ impl OpenedGraph {
     /// The sweep in the document; nothing when the document is broken, which [`Self::check`] tells.
     pub(crate) fn sweep(&self) -> Option<Sweep> {
         Document::parse(self.source.text()).ok()?.sweep(self.folder())
+    }
+
+    /// The node types that the document and all that it includes name; none when it is broken, which [`Self::check`] tells.
+    pub(crate) fn node_types(&self) -> BTreeSet<String> {
+        Document::parse(self.source.text()).map_or_else(|_| BTreeSet::new(), |document| document.node_types(self.folder()))
     }
 
     /// Whether `--set` gives an input its value.

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(opened) => opened,
         Err(error) => return Ok(unreadable(&error)),
     };
-    args.plugins.join(&mut registry, Some(opened.folder()), streams::talk)?;
+    args.plugins.join(&mut registry, opened.folder(), streams::talk)?;
     let (graph, diagnostics) = match opened.check(&registry) {
         Ok((graph, warnings)) => (Some(graph), warnings),
         Err(problems) => (None, problems),

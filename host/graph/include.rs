@@ -3,7 +3,7 @@
 //! A `path` counts from the folder of the document that says it. Documents that a document carries in `graphs` go before
 //! files: so a picture can carry all that made it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -58,9 +58,14 @@ impl Document {
     pub fn included_files(&self, folder: &Path) -> Vec<PathBuf> {
         Library::of(self, folder, folder).files
     }
-}
 
-impl Document {
+    /// The node types that this document in `folder` and all that it includes name, known or not.
+    pub fn node_types(&self, folder: &Path) -> BTreeSet<String> {
+        let library = Library::of(self, folder, folder);
+        let nodes = library.parts.iter().flat_map(|part| &part.document.nodes);
+        nodes.filter_map(|node| Some(node.type_name.as_ref()?.0.clone())).collect()
+    }
+
     /// The document with all that it includes in it, as pictures carry it. Paths count from `folder`.
     pub fn carrying(&self, folder: &Path) -> Value {
         let mut json = self.to_json().clone();

@@ -8,7 +8,7 @@ use wasmtime::component::{Instance, InstancePre, Resource, ResourceTable};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use super::budget::Budget;
-use super::engine::Sandbox;
+use super::engine::{Sandbox, native_stack};
 use super::fault::{Fault, Stop, plain};
 use super::grants::Grant;
 use super::limits::Limits;
@@ -56,7 +56,27 @@ struct Context(&'static dyn RunContext);
 
 impl Callee {
     /// Makes an instance and calls it. Nothing of it is left afterwards. `seconds` is used in the place of the time limit.
-    pub(super) fn call<R>(
+    pub(super) fn call<R: Send>(
+        &self,
+        context: &dyn RunContext,
+        seed: u64,
+        seconds: Option<u32>,
+        work: impl FnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R> + Send,
+    ) -> Result<R, Fault> {
+        let stack_kib = self.terms.limits.stack_kib;
+        if stack_kib <= Limits::DEFAULT.stack_kib {
+            return self.call_here(context, seed, seconds, work);
+        }
+        // More than threads have.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("plugin-call".into()).stack_size(native_stack(stack_kib));
+            let call = || self.call_here(context, seed, seconds, work);
+            let thread = thread.spawn_scoped(scope, call).map_err(|error| Fault::of_host(&error.to_string()))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn call_here<R>(
         &self,
         context: &dyn RunContext,
         seed: u64,

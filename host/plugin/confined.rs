@@ -16,20 +16,44 @@ pub(super) struct Entry {
     pub(super) size: u64,
 }
 
-/// Reads a file of at most `limit` bytes.
-pub(super) fn read(folder: &Path, path: &str, limit: u64) -> Result<Vec<u8>, String> {
-    let file = existing(folder, path)?;
+/// Bytes that are read between two looks at the run.
+const PART: u64 = 8 << 20;
+
+/// Reads a file of at most `limit` bytes. `go_on` is asked again and again and ends the reading with an error of its own.
+pub(super) fn read<E>(
+    folder: &Path,
+    path: &str,
+    limit: u64,
+    mut go_on: impl FnMut() -> Result<(), E>,
+) -> Result<Result<Vec<u8>, String>, E> {
+    let failed = |error: std::io::Error| format!("cannot read `{path}`: {error}");
+    let mut file = match open(folder, path) {
+        Ok(file) => file,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let mut bytes = Vec::new();
+    loop {
+        go_on()?;
+        match file.by_ref().take(PART).read_to_end(&mut bytes) {
+            Ok(0) => return Ok(Ok(bytes)),
+            Ok(_) if bytes.len() as u64 > limit => {
+                let left = format!("larger than the {limit} bytes that are left of `buffers-mib`");
+                return Ok(Err(format!("cannot read `{path}`: {left}")));
+            }
+            Ok(_) => {}
+            Err(error) => return Ok(Err(failed(error))),
+        }
+    }
+}
+
+fn open(folder: &Path, path: &str) -> Result<fs::File, String> {
+    let place = existing(folder, path)?;
     let failed = |error: std::io::Error| format!("cannot read `{path}`: {error}");
     // Anything but a plain file could keep the reader waiting for ever.
-    if !fs::metadata(&file).map_err(failed)?.is_file() {
+    if !fs::metadata(&place).map_err(failed)?.is_file() {
         return Err(format!("cannot read `{path}`: not a file"));
     }
-    let mut bytes = Vec::new();
-    fs::File::open(&file).map_err(failed)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("cannot read `{path}`: larger than the {limit} bytes that are left of `buffers-mib`"));
-    }
-    Ok(bytes)
+    fs::File::open(&place).map_err(failed)
 }
 
 /// What is in a folder, by name. What has a name that is not UTF-8 is left out.
@@ -107,6 +131,22 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    fn read(folder: &Path, path: &str, limit: u64) -> Result<Vec<u8>, String> {
+        super::read(folder, path, limit, || Ok::<_, ()>(())).unwrap()
+    }
+
+    #[test]
+    fn reading_can_be_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "inside").unwrap();
+        let mut asked = 0;
+        let end = || {
+            asked += 1;
+            if asked == 2 { Err("enough") } else { Ok(()) }
+        };
+        assert_eq!(super::read(dir.path(), "a", 100, end), Err("enough"));
+    }
 
     #[test]
     fn nothing_leads_out() {

@@ -5,21 +5,40 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
 use super::compiled::Compiled;
 use super::error::PluginProblem;
+use super::limits::Limits;
 
 /// How often a running plugin is looked after: the longest that a cancelled one goes on.
 pub(super) const TICK: Duration = Duration::from_millis(10);
-/// Of native stack for WebAssembly frames. Threads have 2 MiB.
-const STACK: usize = 1 << 20;
-/// Compilation cannot be interrupted, only left alone.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Native stack that the host's own functions have beyond the plugin's, when it calls them.
+const HOST_STACK: usize = 1 << 20;
+/// Memories of plugins that a pool has places for. Each takes 4 GiB of addresses.
+const PLACES: u32 = 256;
+/// Compilation cannot be interrupted, only left alone. A whole Python takes 20 seconds when nothing else runs.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(600);
 /// What a component begins with; a core module has another fifth byte.
 const COMPONENT_MAGIC: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
-/// The engine. One for all plugins of a process.
+/// What a thread needs for plugins that have this much stack, in bytes.
+pub(super) fn native_stack(stack_kib: u32) -> usize {
+    ((stack_kib.max(1) as usize) << 10) + HOST_STACK
+}
+
+/// How a sandbox is made.
+#[derive(Clone)]
+pub(super) struct Making {
+    /// Where compiled components are kept.
+    pub(super) compiled: Option<Compiled>,
+    /// Off is for measuring what the checks cost.
+    pub(super) interruptible: bool,
+    /// What the places of a pool have room for; without, an instance gets memory of its own from the system.
+    pub(super) pool: Option<Limits>,
+}
+
+/// The engine. One for all plugins of a host whose functions have the same stack.
 #[derive(Clone)]
 pub(super) struct Sandbox {
     pub(super) engine: Engine,
@@ -28,18 +47,25 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// `interruptible` off is for measuring what the checks cost.
-    pub(super) fn new(compiled: Option<Compiled>, interruptible: bool) -> Result<Self, PluginProblem> {
+    /// A sandbox for plugins that have this much stack.
+    pub(super) fn new(making: &Making, stack_kib: u32) -> Result<Self, PluginProblem> {
         let mut config = Config::new();
         config
-            .epoch_interruption(interruptible)
-            .max_wasm_stack(STACK)
+            .epoch_interruption(making.interruptible)
+            .max_wasm_stack(native_stack(stack_kib) - HOST_STACK)
+            .async_stack_size(native_stack(stack_kib))
             // The same numbers on every machine.
             .relaxed_simd_deterministic(true);
-        let engine = Engine::new(&config).map_err(|error| PluginProblem::Engine(format!("{error:#}")))?;
+        let alone = config.clone();
+        if let Some(limits) = &making.pool {
+            config.allocation_strategy(pool(limits));
+        }
+        // Where a process may not have that many addresses, there is no pool.
+        let engine = Engine::new(&config).or_else(|_| Engine::new(&alone));
+        let engine = engine.map_err(|error| PluginProblem::Engine(format!("{error:#}")))?;
         let ticker =
             Ticker::new(engine.clone()).map_err(|error| PluginProblem::Engine(format!("no clock: {error}")))?;
-        Ok(Self { engine, ticker, compiled })
+        Ok(Self { engine, ticker, compiled: making.compiled.clone() })
     }
 
     /// The component in a file, compiled or taken from earlier. Compiles on a thread of its own.
@@ -66,7 +92,13 @@ impl Sandbox {
             .map_err(|_| {
                 PluginProblem::Invalid(format!("it takes more than {} seconds to compile", COMPILE_TIMEOUT.as_secs()))
             })?
-            .map_err(|error| PluginProblem::Invalid(format!("it cannot be compiled: {error:#}")))?;
+            .map_err(|error| {
+                let told = format!("{error:#}");
+                PluginProblem::Invalid(match told.split_once("pooling allocator requirements: ") {
+                    Some((_, too_much)) => format!("it needs more than any plugin may have: {too_much}"),
+                    None => format!("it cannot be compiled: {told}"),
+                })
+            })?;
         if let Some(compiled) = &self.compiled {
             compiled.store(&self.engine, digest, &component);
         }
@@ -79,6 +111,22 @@ impl Sandbox {
         self.ticker.changed.notify_one();
         Ticking(self.ticker.clone())
     }
+}
+
+/// Places for instances, made once and used again and again: of addresses, not of memory.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(PLACES)
+        .total_core_instances(8 * PLACES)
+        .total_memories(PLACES)
+        .total_tables(8 * PLACES)
+        .max_core_instances_per_component(limits.instances)
+        .max_memories_per_component(limits.memories)
+        .max_tables_per_component(limits.tables)
+        .max_memories_per_module(limits.memories)
+        .max_tables_per_module(limits.tables)
+        .table_elements(limits.table_elements as usize);
+    pool
 }
 
 /// Raises the engine's epoch while there are calls, and sleeps while there are none.

@@ -53,10 +53,11 @@ impl Fault {
         let limit =
             |name: &str| format!("if it needs that much, raise `{name}` in the `[limits]` of its `plugin.toml`");
         let (message, hint) = if let Some(stop) = error.downcast_ref::<Stop>() {
-            (stop.to_string(), stop.limit().map(limit))
+            (plain(&stop.to_string(), 2000), stop.limit().map(limit))
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             let text = trap.to_string();
-            (format!("trapped: {}", text.strip_prefix("wasm trap: ").unwrap_or(&text)), None)
+            let hint = (*trap == Trap::StackOverflow).then(|| limit("stack-kib"));
+            (format!("trapped: {}", text.strip_prefix("wasm trap: ").unwrap_or(&text)), hint)
         } else if let Some(name) = root.strip_prefix("unknown import: `").and_then(|rest| rest.split('`').next()) {
             let hint = "plugins reach files, time and HTTP only through `dc-graph:node`, as far as they are granted";
             (format!("called `{name}`, which is not granted to plugins"), Some(hint.into()))
@@ -69,6 +70,11 @@ impl Fault {
         };
         let cancelled = matches!(error.downcast_ref(), Some(Stop::Cancelled));
         Self { message: message + &trace, hint, cancelled }
+    }
+
+    /// What the system refuses to the host.
+    pub(super) fn of_host(problem: &str) -> Self {
+        Self { message: format!("cannot be called: {problem}"), hint: None, cancelled: false }
     }
 
     /// As the error of a node of `plugin`, which is its id and version.

@@ -23,6 +23,8 @@ pub struct Limits {
     pub tables: u32,
     /// Elements of each table.
     pub table_elements: u32,
+    /// The stack of its functions, in KiB.
+    pub stack_kib: u32,
 }
 
 /// The `[limits]` table of a manifest or of a user's settings: what is to differ from the default.
@@ -39,6 +41,7 @@ pub struct LimitsTable {
     pub memories: Option<u32>,
     pub tables: Option<u32>,
     pub table_elements: Option<u32>,
+    pub stack_kib: Option<u32>,
 }
 
 impl Limits {
@@ -53,6 +56,7 @@ impl Limits {
         memories: 8,
         tables: 64,
         table_elements: 20_000,
+        stack_kib: 1024,
     };
 
     /// The most that a plugin can ask for, unless the user says otherwise.
@@ -66,6 +70,7 @@ impl Limits {
         memories: 32,
         tables: 256,
         table_elements: 1_000_000,
+        stack_kib: 16_384,
     };
 
     /// These limits with those of a table in their place.
@@ -80,11 +85,12 @@ impl Limits {
             memories: table.memories.unwrap_or(self.memories),
             tables: table.tables.unwrap_or(self.tables),
             table_elements: table.table_elements.unwrap_or(self.table_elements),
+            stack_kib: table.stack_kib.unwrap_or(self.stack_kib),
         }
     }
 
     /// Each limit by the name that manifests give it.
-    pub fn named(&self) -> [(&'static str, u32); 9] {
+    pub fn named(&self) -> [(&'static str, u32); 10] {
         [
             ("memory-mib", self.memory_mib),
             ("seconds", self.seconds),
@@ -95,6 +101,7 @@ impl Limits {
             ("memories", self.memories),
             ("tables", self.tables),
             ("table-elements", self.table_elements),
+            ("stack-kib", self.stack_kib),
         ]
     }
 
@@ -122,6 +129,7 @@ impl Limits {
             memories: self.memories.min(ceiling.memories),
             tables: self.tables.min(ceiling.tables),
             table_elements: self.table_elements.min(ceiling.table_elements),
+            stack_kib: self.stack_kib.min(ceiling.stack_kib),
         }
     }
 }

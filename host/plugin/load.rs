@@ -10,7 +10,7 @@ use wasmtime::component::Linker;
 
 use super::call::{Call, Callee, Terms};
 use super::compiled::Compiled;
-use super::engine::Sandbox;
+use super::engine::{Making, Sandbox};
 use super::error::{PluginError, PluginProblem};
 use super::grants::{Grant, Grants};
 use super::limits::Limits;
@@ -39,6 +39,8 @@ pub struct PluginSettings {
     pub decoders: Decoders,
     /// Whether calls can be interrupted. Off only to measure what that costs: a plugin that does not end is not stopped.
     pub interruptible: bool,
+    /// Whether instances are made in places that are kept for them. Off only to measure what that saves.
+    pub pooled: bool,
 }
 
 impl Default for PluginSettings {
@@ -50,6 +52,7 @@ impl Default for PluginSettings {
             compiled: None,
             decoders: Decoders::default(),
             interruptible: true,
+            pooled: true,
         }
     }
 }
@@ -76,6 +79,7 @@ impl PluginSettings {
 
 /// Loads plugins and runs their nodes. Cheap to keep, and kept alive by its nodes.
 pub struct PluginHost {
+    making: Making,
     sandbox: Sandbox,
     linker: Linker<Call>,
     grants: Grants,
@@ -103,12 +107,13 @@ impl PluginHost {
     /// # Errors
     /// When the system does not let it, in words.
     pub fn new(settings: PluginSettings) -> Result<Self, PluginProblem> {
-        let PluginSettings { grants, ceiling, compiled, decoders, interruptible } = settings;
+        let PluginSettings { grants, ceiling, compiled, decoders, interruptible, pooled } = settings;
         // Without a place to keep them, plugins are compiled anew.
         let compiled = compiled.and_then(|(folder, secret)| Compiled::open(&folder, &secret).ok());
-        let sandbox = Sandbox::new(compiled, interruptible)?;
+        let making = Making { compiled, interruptible, pool: pooled.then_some(ceiling) };
+        let sandbox = Sandbox::new(&making, Limits::DEFAULT.stack_kib)?;
         let linker = v0_1::linker(&sandbox.engine)?;
-        Ok(Self { sandbox, linker, grants, ceiling, decoders })
+        Ok(Self { making, sandbox, linker, grants, ceiling, decoders })
     }
 
     /// Loads the plugin in a folder: manifest, component, what it says about its nodes. None of them has run then.
@@ -177,9 +182,19 @@ impl PluginHost {
         terms: Terms,
         origin: Origin,
     ) -> Result<(Arc<Plugin>, Vec<NodeSpec>), PluginProblem> {
-        let component = self.sandbox.component(bytes, digest)?;
-        let (instance, exports) = v0_1::exports(&self.linker, &component)?;
-        let callee = Callee { sandbox: self.sandbox.clone(), instance, terms: Arc::new(terms) };
+        // The depth of the stack is a setting of the whole engine.
+        let own;
+        let (sandbox, linker) = if terms.limits.stack_kib == Limits::DEFAULT.stack_kib {
+            (&self.sandbox, &self.linker)
+        } else {
+            let sandbox = Sandbox::new(&Making { pool: None, ..self.making.clone() }, terms.limits.stack_kib)?;
+            let linker = v0_1::linker(&sandbox.engine)?;
+            own = (sandbox, linker);
+            (&own.0, &own.1)
+        };
+        let component = sandbox.component(bytes, digest)?;
+        let (instance, exports) = v0_1::exports(linker, &component)?;
+        let callee = Callee { sandbox: sandbox.clone(), instance, terms: Arc::new(terms) };
         let specs = exports.describe(&callee)?;
         Ok((Arc::new(Plugin { callee, exports, origin }), specs))
     }

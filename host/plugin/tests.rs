@@ -237,6 +237,65 @@ fn what_is_stuck_is_stopped() {
 }
 
 #[test]
+fn logs_progress_and_previews_are_told() {
+    let mut guest = Guest::new("Tell").import(guest::BUFFER_IMPORTS).import(
+        "(import \"dc-graph:node/host@0.1.0\" \"log\" (func $log (param i32 i32 i32)))
+         (import \"dc-graph:node/host@0.1.0\" \"progress\" (func $progress (param i32 i32)))
+         (import \"dc-graph:node/host@0.1.0\" \"preview\" (func $preview (param i32 i32 i32 i32 i32)))",
+    );
+    guest.items = "(data (i32.const 900) \"hi\")".into();
+    guest.before_run = format!(
+        "(call $log (i32.const 1) (i32.const 900) (i32.const 2))
+         (call $progress (i32.const 1) (i32.const 2))
+         (call $preview (i32.const 2) (i32.const 1) (i32.const 1) (i32.const {UINT8})
+           (call $from_bytes (i32.const 900) (i32.const 2)))"
+    );
+    let run = Run::default();
+    Loaded::new(&guest, "").node().run(&Inputs::default(), &run).unwrap();
+    assert_eq!(*run.heard.lock().unwrap(), ["Warning hi", "1/2", "2x1"]);
+}
+
+/// More stack than usual, for who asks for it.
+#[test]
+fn the_stack_is_as_deep_as_asked_for() {
+    let mut guest = Guest::new("Deep").run("(drop (call $deep (i32.const 100000)))");
+    guest.items = "(func $deep (param i32) (result i32)
+        (if (result i32) (local.get 0)
+          (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1))))) (else (i32.const 0))))"
+        .into();
+    let error = Loaded::new(&guest, "").run(&Inputs::default()).unwrap_err();
+    assert!(error.to_string().contains("trapped: call stack exhausted"), "{error}");
+    assert!(error.hint().unwrap().contains("raise `stack-kib`"));
+    let deep = Loaded::new(&guest, "---\n[limits]\nstack-kib = 16000");
+    deep.run(&Inputs::default()).unwrap();
+    let deeper = guest.run("(drop (call $deep (i32.const 100000000)))");
+    let error = Loaded::new(&deeper, "---\n[limits]\nstack-kib = 16000").run(&Inputs::default()).unwrap_err();
+    assert!(error.to_string().contains("trapped: call stack exhausted"), "{error}");
+}
+
+/// Versions of one series differ in what was added: names are looked up by the series. What a manifest says to need is
+/// believed, so that what is not there yet is told before anything is compiled.
+#[test]
+fn versions_of_a_series_fit() {
+    let guest = Guest::echo("Echo", &[("image", "core:image")]).import(guest::BUFFER_IMPORTS);
+    let later = |text: &str| text.replace("@0.1.0", "@0.1.7");
+    let module = wat::parse_str(later(&guest.text())).unwrap();
+    let component = guest::component_of(&guest::described(module, "plugin", &later(WIT)));
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = folder(dir.path(), "test", "Echo", &component, "");
+    let loaded = host(PluginSettings::default()).load(&plugin).unwrap();
+    let image = Image::new(1, 1, 1, Pixels::U8(vec![7])).unwrap();
+    let outputs = loaded.nodes[0].run(&Inputs::default().with("image", image), &Run::default()).unwrap();
+    assert!(matches!(outputs.get("image"), Some(Value::Image(_))));
+    let manifest = std::fs::read_to_string(plugin.join("plugin.toml")).unwrap();
+    for (said, fits) in [("0.1.0", true), ("0.1.1", false), ("0.0.9", false), ("0.2.0", false), ("1.1.0", false)] {
+        let text = manifest.replace("wit = \"0.1.0\"", &format!("wit = \"{said}\""));
+        std::fs::write(plugin.join("plugin.toml"), text).unwrap();
+        assert_eq!(host(PluginSettings::default()).load(&plugin).is_ok(), fits, "{said}");
+    }
+}
+
+#[test]
 fn random_numbers_follow_the_seed() {
     let import = "(import \"dc-graph:node/random@0.1.0\" \"next\" (func $next (result i64)))";
     let mut guest = Guest::new("Random").input(port("seed", "core:integer")).import(import);
@@ -345,18 +404,8 @@ fn compiled_plugins_are_kept() {
 
 #[test]
 fn grants_are_needed_and_change_keys() {
-    let import = "(import \"dc-graph:node/clock@0.1.0\" \"now\" (func $now (param i32)))";
-    // result<u64, string>: the first byte tells whether it is an error; the node gives it as a boolean.
-    let mut guest = Guest::new("Clock").import(import).output("failed", "core:boolean").run(
-        "(call $now (i32.const 64))
-         (i32.store8 (i32.const 16) (i32.const 0)) (i32.store (i32.const 20) (i32.const 128)) (i32.store (i32.const 24) (i32.const 1))
-         (i32.store (i32.const 128) (i32.const 900)) (i32.store (i32.const 132) (i32.const 6))
-         (i32.store8 (i32.const 136) (i32.const 0)) (i32.store8 (i32.const 144) (i32.load8_u (i32.const 64)))
-         (return (i32.const 16))",
-    );
-    guest.items = "(data (i32.const 900) \"failed\")".into();
     let dir = tempfile::tempdir().unwrap();
-    let component = guest.component();
+    let component = Guest::clock("Clock").component();
     let digest = blake3::hash(&component).to_string();
     let asks = "capabilities = { clock = \"tells the time\" }";
     let plugin = folder(dir.path(), "test", "Clock", &component, asks);
@@ -431,26 +480,7 @@ fn together(portable: &Portable) -> Result<NativeValue, NodeError> {
 
 #[test]
 fn opaque_values_are_changed_as_tensors() {
-    let mut guest = Guest::echo("Change", &[("in", "dc:numbers")]);
-    guest.imports = "
-        (import \"dc-graph:node/types@0.1.0\" \"[method]opaque.tensors\" (func $tensors (param i32 i32)))
-        (import \"dc-graph:node/types@0.1.0\" \"[method]opaque.with-tensors\" (func $with (param i32 i32 i32 i32)))
-        (import \"dc-graph:node/types@0.1.0\" \"[resource-drop]opaque\" (func $drop_opaque (param i32)))
-        (import \"dc-graph:node/types@0.1.0\" \"[method]buffer.write\" (func $write (param i32 i32 i32 i32)))"
-        .into();
-    guest.items = "(data (i32.const 900) \"\\00\\00\\a0\\40\")".into();
-    guest.before_run = format!(
-        "(call $tensors (i32.load offset=16 (local.get $inputs)) (i32.const 32))
-         (if (i32.load8_u (i32.const 32)) (then unreachable))
-         (local.set $p (i32.load (i32.const 36)))
-         (call $write (i32.load offset=20 (local.get $p)) (i32.const 4) (i32.const 900) (i32.const 4))
-         (call $with (i32.load offset=16 (local.get $inputs)) (local.get $p) (i32.load (i32.const 40)) (i32.const 48))
-         (if (i32.load8_u (i32.const 48)) (then unreachable))
-         (call $drop_opaque (i32.load offset=16 (local.get $inputs)))
-         (i32.store offset=16 (local.get $inputs) (i32.load (i32.const 52)))
-         {}",
-        guest.before_run
-    );
+    let guest = Guest::change("Change", "dc:numbers");
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path(), "test", "Change", &guest.component(), "");
     let mut decoders = Decoders::default();

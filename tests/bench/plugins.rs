@@ -12,9 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dc_graph::api::{Image, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, Pixels, PortType, RunContext, Value};
+use dc_graph::exec::{CancelToken, Digests, RunOptions, execute, plan};
+use dc_graph::graph::{Document, Settings, validate};
 use dc_graph::plugin::{PluginHost, PluginSettings};
+use dc_graph::registry::Registry;
 
-use guest::{FLOAT32, Guest, UINT8};
+use guest::{FLOAT32, Guest, Out, UINT8};
 
 #[path = "../plugins/guest.rs"]
 mod guest;
@@ -128,6 +131,67 @@ fn images(host: &PluginHost, unstoppable: &PluginHost, root: &Path) {
     }
 }
 
+/// A graph of five nodes in a row, run as the program runs it.
+fn graph(host: &PluginHost, root: &Path) -> impl FnMut() {
+    let inverts = Guest::invert("Invert", FLOAT32);
+    // A picture to begin with, made by the plugin itself.
+    let size = [512_u32, 512, 3];
+    let pixels = 0.25_f32.to_le_bytes().repeat(size.iter().product::<u32>() as usize);
+    let start =
+        Guest::new("Start").gives("image", "core:image", Out::Image(size[0], size[1], size[2], FLOAT32, pixels));
+    let folders = [("start", &start), ("bench", &inverts)]
+        .map(|(id, guest)| guest::folder(root, id, &guest.node, &guest.component(), ""));
+    let mut registry = Registry::default();
+    let (_, problems) = host.add_all(&folders, &mut registry);
+    assert!(problems.is_empty(), "{problems:?}");
+    let node = |n: usize| {
+        let from = if n == 1 { "start".into() } else { format!("n{}", n - 1) };
+        format!(r#""n{n}": {{"type": "Invert", "inputs": {{"image": {{"from": "{from}.image"}}}}}}"#)
+    };
+    let nodes = (1..=4).map(node).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        r#"{{"version": 1, "name": "row", "nodes": {{"start": {{"type": "Start"}}, {nodes}}}, "outputs": {{"out": "n4.image"}}}}"#
+    );
+    let here = std::path::PathBuf::from("/");
+    let settings = Settings { folder: here.clone(), current: here.clone(), ..Settings::default() };
+    let document = Document::parse(&text).expect("a document");
+    let (graph, _) = validate(&document, &registry, &settings).expect("a graph");
+    move || {
+        let digests = Digests::default();
+        let plan = plan(&graph, &digests).expect("a plan");
+        let options = RunOptions::new(&here, &here, &digests);
+        black_box(execute(&graph, &plan, &options, &CancelToken::default(), &|_| {}).expect("a run"));
+    }
+}
+
+/// An example plugin as it lies in the repository, and inputs for its node.
+fn examples(host: &PluginHost, unpooled: &PluginHost) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugins");
+    let image = || Arc::new(Image::new(8, 8, 3, Pixels::U8(vec![7; 192])).expect("an image"));
+    let grain = Inputs::default()
+        .with("image", image())
+        .with("amount", 0.1)
+        .with("size", 1.0)
+        .with("monochrome", true)
+        .with("seed", 1_i64);
+    let words = Inputs::default().with("template", "{a|b}").with("lists", "").with("seed", 1_i64);
+    for (title, folder, inputs) in [
+        ("Film Grain (Rust, 98 kB) on 8x8 pixels", "film", grain),
+        ("Prompt Wildcards (JavaScript, 1.7 MB) on 5 letters", "prompt-wildcards", words),
+    ] {
+        let node = |host: &PluginHost| host.load(&examples.join(folder)).expect("an example").nodes[0].clone();
+        let (pooled, alone) = (node(host), node(unpooled));
+        compare(
+            title,
+            201,
+            vec![
+                ("in a place of the pool", Box::new(|| run(&pooled, &inputs))),
+                ("in memory of its own", Box::new(|| run(&alone, &inputs))),
+            ],
+        );
+    }
+}
+
 fn main() {
     let dir = tempfile::tempdir().expect("a folder");
     let root = dir.path();
@@ -136,8 +200,10 @@ fn main() {
     let host = PluginHost::new(PluginSettings::default()).expect("a sandbox");
     let unstoppable = PluginHost::new(PluginSettings { interruptible: false, ..PluginSettings::default() });
     let unstoppable = unstoppable.expect("a sandbox");
+    let unpooled = PluginHost::new(PluginSettings { pooled: false, ..PluginSettings::default() }).expect("a sandbox");
 
     let empty = load(&host, root, &Guest::new("Empty"));
+    let alone = load(&unpooled, root, &Guest::new("Empty"));
     let nothing = Inputs::default();
     let number = load(&host, root, &Guest::echo("Echo", &[("a", "core:number")]));
     let one = Inputs::default().with("a", 1.0);
@@ -146,6 +212,7 @@ fn main() {
         2001,
         vec![
             ("empty call, a fresh instance each", Box::new(|| run(&empty, &nothing))),
+            ("the same, in memory of its own", Box::new(|| run(&alone, &nothing))),
             (
                 "a number in and out",
                 Box::new(|| {
@@ -155,7 +222,16 @@ fn main() {
             ),
         ],
     );
+    examples(&host, &unpooled);
     images(&host, &unstoppable, root);
+    compare(
+        "a graph of 5 plugin nodes in a row, 512x512x3 f32",
+        51,
+        vec![
+            ("never interrupted", Box::new(graph(&unstoppable, &root.join("unstoppable")))),
+            ("with interruption checks", Box::new(graph(&host, &root.join("stoppable")))),
+        ],
+    );
 
     // What a component of a real language weighs: an honest guest with thousands of functions.
     let mut large = Guest::echo("Large", &[("a", "core:number")]);

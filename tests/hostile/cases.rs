@@ -111,7 +111,8 @@ fn cases() -> Vec<Case> {
         loads("memory that begins large", Guest { pages: 40_000, ..evil() }, "needs more than 64 MiB of memory"),
         runs("recursion", with("(call $deep)", "(func $deep (call $deep) (call $deep))"), "call stack exhausted"),
         runs("a tail of locals", with("(drop (call $deep (i64.const 1)))", "(func $deep (param i64) (result i64) (i64.add (local.get 0) (call $deep (i64.add (local.get 0) (i64.const 1)))))"), "call stack exhausted"),
-        loads("a table without end", saying(|g| g.items = "(table 50000000 funcref)".into()), "needs a table of more than 20000 elements"),
+        loads("a table without end", saying(|g| g.items = "(table 50000000 funcref)".into()), "needs more than any plugin may have: table index 0 has a minimum element size of 50000000"),
+        loads("a table that begins large", saying(|g| g.items = "(table 500000 funcref)".into()), "needs a table of more than 20000 elements"),
         runs("a table that grows", with("(loop $l (drop (table.grow $t (ref.null func) (i32.const 1000))) (br $l))", "(table $t 1 funcref)"), "needs a table of more than 20000 elements"),
         loads("many tables", saying(|g| g.items = "(table 1 funcref)".repeat(80)), "table count"),
         // Traps.
@@ -158,6 +159,7 @@ fn cases() -> Vec<Case> {
         runs("another type than it says", Guest::new("Evil").output("out", "core:text").also("out", Out::Integer(1)), "`out`"),
         runs("another port than it says", Guest::new("Evil").output("out", "core:number").also("other", Out::Number(1.0)), "`out`"),
         runs("a port more than it says", evil().also("more", Out::Number(1.0)), "`more`"),
+        runs("orders to a terminal in the name of a port", evil().also("\u{1b}[2J", Out::Number(1.0)), "` [2J`"),
         runs("one port twice", evil().also("out", Out::Number(2.0)), "gave its output `out` twice"),
         // Floods.
         runs("a bomb of a buffer", buffers("(drop (call $buffer (i32.const -1)))"), "has the host hold more than 16 MiB for it"),

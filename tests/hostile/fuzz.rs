@@ -1,12 +1,16 @@
 //! Arbitrary bytes as components, and arbitrary bytes as what a plugin gives back: nothing panics, hangs or escapes.
 //!
-//! `DC_GRAPH_FUZZ_MINUTES` says for how long; without it a few hundred inputs are tried. The seeds are made by the guests of
-//! these tests, so the corpus is their text. Inputs follow from a number that a failure tells.
+//! Without more being said a few hundred inputs are tried, and all of `corpus`. `DC_GRAPH_FUZZ_MINUTES` says for how long
+//! to go on; then those inputs whose end was told in words that no input before had are kept in `corpus`, from where
+//! later runs start. Inputs follow from a number that a failure tells, as long as the corpus is the same.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dc_graph::exec::CancelToken;
+use dc_graph::plugin::PluginHost;
 
 use super::guest::{BUFFER_IMPORTS, Guest, Out, UINT8, folder, port};
 use super::{Fate, ID, LIMITS, fate, honest, sandbox};
@@ -36,6 +40,12 @@ impl Chance {
     }
 }
 
+/// Where inputs are kept: components, named by their digest.
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/corpus")
+}
+
+/// Honest guests, and all that was kept.
 fn seeds() -> Vec<Vec<u8>> {
     let image = Out::Image(2, 2, 1, UINT8, vec![1, 2, 3, 4]);
     let guests = [
@@ -45,7 +55,9 @@ fn seeds() -> Vec<Vec<u8>> {
         Guest::echo("Honest", &[("out", "core:tensor")]),
         Guest::new("Honest").input(port("a", "core:text")).gives("out", "core:text", Out::Text(b"x".to_vec())),
     ];
-    guests.iter().map(Guest::component).collect()
+    let mut kept: Vec<_> = fs::read_dir(corpus()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    kept.sort();
+    guests.iter().map(Guest::component).chain(kept.iter().map(|path| fs::read(path).unwrap())).collect()
 }
 
 /// A component with a few changes: bits, bytes, pieces cut, doubled or exchanged with another.
@@ -112,35 +124,54 @@ fn giving(chance: &mut Chance) -> Guest {
     guest
 }
 
-/// One input. What it is told is not looked at, only that something is, and that the sandbox lives on.
-fn attempt(host: &dc_graph::plugin::PluginHost, seeds: &[Vec<u8>], number: u64, root: &Path) {
-    let mut chance = Chance(number);
-    let component = if chance.below(2) == 0 { mutated(seeds, &mut chance) } else { giving(&mut chance).component() };
-    let plugin = folder(root, ID, "Honest", &component, LIMITS);
+/// Tries a component. What is told of it matters only in that something is, and that the sandbox lives on. Gives what was
+/// told without names and numbers.
+fn attempt(host: &PluginHost, component: &[u8], name: &str, root: &Path) -> String {
+    let plugin = folder(root, ID, "Honest", component, LIMITS);
     match fate(host, &plugin, "Honest", &CancelToken::default()) {
         Fate::Refused(told) | Fate::Failed(told) => {
-            assert!(!told.is_empty() && !told.contains("panicked"), "input {number}: {told}");
-            assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "input {number}: {told:?}");
+            assert!(!told.is_empty() && !told.contains("panicked"), "{name}: {told}");
+            assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "{name}: {told:?}");
+            general(&told)
         }
-        Fate::Done(..) => {}
-        Fate::Cancelled => panic!("input {number}: nobody cancelled it"),
+        Fate::Done(..) => "done".into(),
+        Fate::Cancelled => panic!("{name}: nobody cancelled it"),
     }
+}
+
+/// The beginning of the first line, without what is quoted and counted.
+fn general(told: &str) -> String {
+    let line = told.lines().next().unwrap_or_default();
+    let unquoted = line.split('`').step_by(2).collect::<String>();
+    let words = unquoted.split_whitespace().filter(|word| word.chars().all(|c| c.is_alphabetic() || c == ':'));
+    words.take(10).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn arbitrary_components_and_values_do_no_harm() {
+    /// Larger inputs are not kept, nor more of them.
+    const MOST: (usize, usize) = (16 << 10, 100);
     let minutes: Option<f64> = std::env::var("DC_GRAPH_FUZZ_MINUTES").ok().map(|minutes| minutes.parse().unwrap());
     let first = u64::from(minutes.is_some()) * 1_000_000;
     let end = minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
     let seeds = seeds();
     let host = sandbox(None);
     let dir = tempfile::tempdir().unwrap();
-    let mut tried = 0;
+    let mut ends: BTreeSet<String> =
+        seeds.iter().enumerate().map(|(i, seed)| attempt(&host, seed, &format!("seed {i}"), dir.path())).collect();
+    let (mut tried, mut kept) = (0, seeds.len());
     while end.map_or(tried < 300, |end| Instant::now() < end) {
-        attempt(&host, &seeds, first + tried, dir.path());
+        let mut chance = Chance(first + tried);
+        let component =
+            if chance.below(2) == 0 { mutated(&seeds, &mut chance) } else { giving(&mut chance).component() };
+        let new = ends.insert(attempt(&host, &component, &format!("input {}", first + tried), dir.path()));
+        if new && minutes.is_some() && component.len() <= MOST.0 && kept < MOST.1 {
+            fs::write(corpus().join(format!("{}.wasm", &blake3::hash(&component).to_hex()[..16])), &component).unwrap();
+            kept += 1;
+        }
         tried += 1;
     }
     if minutes.is_some() {
-        eprintln!("{tried} inputs");
+        eprintln!("{tried} inputs, {} ends, {kept} seeds", ends.len());
     }
 }

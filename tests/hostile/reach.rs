@@ -1,6 +1,8 @@
 //! What plugins must not reach: files, links out of a folder, the clock, the network, WASI.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 use dc_graph::exec::CancelToken;
@@ -8,7 +10,7 @@ use dc_graph::plugin::Grant;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use super::guest::{BUFFER_IMPORTS, Guest, Out, folder};
+use super::guest::{BUFFER_IMPORTS, Guest, NOW, Out, folder};
 use super::{Fate, ID, LIMITS, fate, sandbox};
 
 const IMPORTS: &str = r#"
@@ -147,6 +149,61 @@ fn nothing_beyond_a_grant() {
     ] {
         fails(&with(&ask(url), ASKS, granted, root), "plugin `evil` 1.2.3");
     }
+}
+
+/// What was granted works: a request, answered by this test, and answers that lead elsewhere are not followed.
+#[test]
+fn requests_to_hosts_that_were_granted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let answers = ["204 Fine\r\n", "302 Elsewhere\r\nlocation: http://127.0.0.1:1/\r\n"];
+        answers.map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                head.push(byte[0]);
+            }
+            write!(stream, "HTTP/1.1 {answer}content-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            String::from_utf8(head).unwrap()
+        })
+    });
+    let asks = format!("[plugin.capabilities]\nhttp = {{ reason = \"asks\", hosts = [\"{host}\"] }}\n");
+    let grant = |_: &Path| Some(Grant { plugin: ID.into(), http: [host.clone()].into(), ..Grant::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let ask = ask(&format!("http://{host}/a?b"));
+    let done = with(&ask, &asks, grant, dir.path());
+    assert!(matches!(done, Fate::Done(..)), "{done:?}");
+    fails(&with(&ask, &asks, grant, dir.path()), "requests to `127.0.0.1:1` are not granted");
+    for head in server.join().unwrap() {
+        assert!(head.starts_with("GET /a?b HTTP/1.1\r\n"), "{head}");
+    }
+}
+
+/// With a clock, a plugin could describe other ports each time: it is asked twice.
+#[test]
+fn descriptions_that_change_are_refused() {
+    // The last digits of the milliseconds, as letters, in the name of the input; after waiting for the next one.
+    let mut guest = Guest::new("Evil").gives("out", "core:number", Out::Number(1.0)).import(NOW);
+    guest = guest.input(super::guest::port("zzzzzzzz", "core:text"));
+    guest.before_describe = "
+        (call $now (i32.const 64)) (local.set $i (i32.load (i32.const 72)))
+        (loop $wait (call $now (i32.const 64)) (br_if $wait (i32.eq (local.get $i) (i32.load (i32.const 72)))))
+        (local.set $i (i32.const 0))
+        (loop $letters
+          (i32.store8 (i32.add (global.get $name) (local.get $i)) (i32.add (i32.const 97) (i32.and (i32.const 15)
+            (i32.shr_u (i32.load (i32.const 72)) (i32.mul (i32.const 4) (local.get $i))))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $letters (i32.lt_u (local.get $i) (i32.const 8))))"
+        .into();
+    let at = guest.address_of(b"zzzzzzzz");
+    guest.items = format!("(global $name i32 (i32.const {at}))");
+    let asks = "[plugin.capabilities]\nclock = \"changes its mind\"\n";
+    let grant = |_: &Path| Some(Grant { plugin: ID.into(), clock: true, ..Grant::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let Fate::Refused(told) = with(&guest, asks, grant, dir.path()) else { panic!("it changed its ports") };
+    assert!(told.contains("plugin `evil` 1.2.3: it describes its nodes differently each time"), "{told}");
 }
 
 /// Many compilers import WASI whatever a program does. It may be there; it may not be used.

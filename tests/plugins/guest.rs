@@ -10,7 +10,8 @@ use std::fmt::Write;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const WIT: &str = include_str!("../../nodes/api/wit/v0.1/node.wit");
+/// The contract.
+pub const WIT: &str = include_str!("../../nodes/api/wit/v0.1/node.wit");
 /// Where the data begins: address 0 stays empty.
 const BASE: u32 = 1024;
 
@@ -166,6 +167,47 @@ impl Guest {
         guest
     }
 
+    /// Gives its input `in` back, a value that can be taken apart, with 5 in the place of the second number of its first
+    /// tensor.
+    pub fn change(node: &str, ty: &str) -> Self {
+        let mut guest = Self::echo(node, &[("in", ty)]);
+        guest.imports = "
+            (import \"dc-graph:node/types@0.1.0\" \"[method]opaque.tensors\" (func $tensors (param i32 i32)))
+            (import \"dc-graph:node/types@0.1.0\" \"[method]opaque.with-tensors\" (func $with (param i32 i32 i32 i32)))
+            (import \"dc-graph:node/types@0.1.0\" \"[resource-drop]opaque\" (func $drop_opaque (param i32)))
+            (import \"dc-graph:node/types@0.1.0\" \"[method]buffer.write\" (func $write (param i32 i32 i32 i32)))"
+            .into();
+        guest.items = "(data (i32.const 900) \"\\00\\00\\a0\\40\")".into();
+        guest.before_run = format!(
+            "(call $tensors (i32.load offset=16 (local.get $inputs)) (i32.const 32))
+             (if (i32.load8_u (i32.const 32)) (then unreachable))
+             (local.set $p (i32.load (i32.const 36)))
+             (call $write (i32.load offset=20 (local.get $p)) (i32.const 4) (i32.const 900) (i32.const 4))
+             (call $with (i32.load offset=16 (local.get $inputs)) (local.get $p) (i32.load (i32.const 40)) (i32.const 48))
+             (if (i32.load8_u (i32.const 48)) (then unreachable))
+             (call $drop_opaque (i32.load offset=16 (local.get $inputs)))
+             (i32.store offset=16 (local.get $inputs) (i32.load (i32.const 52)))
+             {}",
+            guest.before_run
+        );
+        guest
+    }
+
+    /// A node that looks at the clock; its output `failed` tells whether it may not.
+    pub fn clock(node: &str) -> Self {
+        // result<u64, string>: the first byte tells whether it is an error.
+        let mut guest = Self::new(node).import(NOW).output("failed", "core:boolean").run(
+            "(call $now (i32.const 64))
+             (i32.store8 (i32.const 16) (i32.const 0)) (i32.store (i32.const 20) (i32.const 128))
+             (i32.store (i32.const 24) (i32.const 1))
+             (i32.store (i32.const 128) (i32.const 900)) (i32.store (i32.const 132) (i32.const 6))
+             (i32.store8 (i32.const 136) (i32.const 0)) (i32.store8 (i32.const 144) (i32.load8_u (i32.const 64)))
+             (return (i32.const 16))",
+        );
+        guest.items = "(data (i32.const 900) \"failed\")".into();
+        guest
+    }
+
     /// Inverts the samples of its input `image`, which are `elements`, over and over `repeat` times.
     pub fn invert(node: &str, elements: u32) -> Self {
         let (lane, one, load_store) = match elements {
@@ -200,6 +242,17 @@ impl Guest {
     pub fn component(&self) -> Vec<u8> {
         let world = if self.step.is_some() { "sampler-plugin" } else { "plugin" };
         encode(&self.text(), world)
+    }
+
+    /// Where in the memory a text of the spec lies, for guests that change it.
+    ///
+    /// # Panics
+    /// When there is no such text.
+    pub fn address_of(&self, text: &[u8]) -> u32 {
+        let mut data = Data { bytes: Vec::new(), prelude: String::new() };
+        self.spec(&mut data);
+        let at = data.bytes.windows(text.len()).position(|window| window == text).expect("a text of the spec");
+        BASE + at as u32
     }
 
     /// The core module as text.
@@ -296,18 +349,37 @@ pub const BUFFER_IMPORTS: &str = "
     (import \"dc-graph:node/types@0.1.0\" \"[method]buffer.read-all\" (func $read_all (param i32 i32)))
     (import \"dc-graph:node/types@0.1.0\" \"[resource-drop]buffer\" (func $drop_buffer (param i32)))";
 
+/// What bodies that look at the clock call: the result is written to an address.
+pub const NOW: &str = "(import \"dc-graph:node/clock@0.1.0\" \"now\" (func $now (param i32)))";
+
 /// A component from a core module in text form that exports a world of the contract.
 ///
 /// # Panics
 /// When the text is wrong.
 pub fn encode(module: &str, world: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("node.wit", WIT).expect("the contract is WIT");
-    let world = resolve.select_world(&[package], Some(world)).expect("the contract has this world");
-    let mut module = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    let encoder = ComponentEncoder::default().validate(true).module(&module);
+    let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
+    component_of(&described(bytes, world, WIT))
+}
+
+/// A component from a core module that holds a description of its interface.
+///
+/// # Panics
+/// When it holds none.
+pub fn component_of(module: &[u8]) -> Vec<u8> {
+    let encoder = ComponentEncoder::default().validate(true).module(module);
     encoder.and_then(|mut encoder| encoder.encode()).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// A core module with a description of its interface, a world of a contract, as bindings generators put it there.
+///
+/// # Panics
+/// When the contract has no such world.
+pub fn described(mut module: Vec<u8>, world: &str, wit: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("node.wit", wit).expect("the contract is WIT");
+    let world = resolve.select_world(&[package], Some(world)).expect("the contract has this world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+    module
 }
 
 /// A folder with a plugin: its manifest and its component. `more` is added to the manifest's `[plugin]` table; what comes

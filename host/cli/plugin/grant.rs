@@ -103,9 +103,42 @@ pub(super) fn offer(manifest: &Manifest, places: &Places) -> anyhow::Result<()> 
     if is_terminal() {
         return ask(manifest, places, &mut io::stdin().lock());
     }
-    let command = command(manifest).unwrap_or_default();
-    streams::talk(&format!("`{}` asks for more than its inputs; to allow it: {command}", manifest.plugin.id));
+    streams::talk(&unsettled(manifest));
     Ok(())
+}
+
+/// Before a run that uses these nodes, for each plugin that brings one, asks for something, and about which nothing was
+/// decided yet: asks, if anybody can be asked and `may_ask`, else says how to decide.
+pub(crate) fn settle(
+    folders: &[PathBuf],
+    nodes: &BTreeSet<String>,
+    places: &Places,
+    may_ask: bool,
+    say: impl Fn(&str),
+) -> anyhow::Result<()> {
+    for folder in folders {
+        // What is wrong with a manifest is told when the plugin is loaded.
+        let Ok(manifest) = read(folder) else { continue };
+        let Some(wasm) = &manifest.wasm else { continue };
+        if manifest.plugin.capabilities.is_empty() || manifest.plugin.nodes.is_disjoint(nodes) {
+            continue;
+        }
+        if Grants::read(&places.grants())?.of(&wasm.blake3).is_some() {
+            continue;
+        }
+        if may_ask && is_terminal() {
+            ask(&manifest, places, &mut io::stdin().lock())?;
+        } else {
+            say(&format!("warning: {}", unsettled(&manifest)));
+        }
+    }
+    Ok(())
+}
+
+/// What a plugin asks for, where nobody can be asked.
+fn unsettled(manifest: &Manifest) -> String {
+    let command = command(manifest).unwrap_or_default();
+    format!("plugin `{}` asks for more than its inputs; to allow it: {command}", manifest.plugin.id)
 }
 
 fn read(folder: &std::path::Path) -> anyhow::Result<Manifest> {
@@ -160,7 +193,7 @@ fn command(manifest: &Manifest) -> Option<String> {
     Some(command)
 }
 
-/// Asks for each capability. No answer is no.
+/// Asks for each capability and remembers the answers, also a no. No answer is no.
 fn ask(manifest: &Manifest, places: &Places, answers: &mut dyn BufRead) -> anyhow::Result<()> {
     let Some(wasm) = &manifest.wasm else { return Ok(()) };
     let id = &manifest.plugin.id;
@@ -171,14 +204,25 @@ fn ask(manifest: &Manifest, places: &Places, answers: &mut dyn BufRead) -> anyho
         answers.read_line(&mut line)?;
         Ok(line.trim().to_owned())
     };
+    streams::talk(&format!(
+        "plugin `{id}` {} asks for more than its inputs. What you answer is remembered for exactly this build of it; \
+         `dc-graph plugin grant {id}` asks again.",
+        manifest.plugin.version
+    ));
     let mut grant = Grant { plugin: id.clone(), ..Grant::default() };
     for (capability, asked) in &manifest.plugin.capabilities {
         let reason = &asked.reason;
         match capability {
             Capability::ReadFolder | Capability::WriteFolder => {
                 let what = if *capability == Capability::ReadFolder { "read" } else { "write to" };
-                let folder = answer(format!("`{id}` wants to {what} a folder ({reason}). Which one? Empty for none:"))?;
-                let folder = if folder.is_empty() { None } else { existing(Some(&folder.into()))? };
+                let mut question = format!("`{id}` wants to {what} a folder ({reason}). Which one? Empty for none:");
+                let folder = loop {
+                    let folder = answer(question)?;
+                    match if folder.is_empty() { Ok(None) } else { existing(Some(&in_home(&folder))) } {
+                        Ok(folder) => break folder,
+                        Err(error) => question = format!("{error:#}. Which one? Empty for none:"),
+                    }
+                };
                 match capability {
                     Capability::ReadFolder => grant.read_folder = folder,
                     _ => grant.write_folder = folder,
@@ -200,6 +244,14 @@ fn ask(manifest: &Manifest, places: &Places, answers: &mut dyn BufRead) -> anyho
     let mut grants = Grants::read(&places.grants())?;
     grants.set(&wasm.blake3, grant);
     Ok(grants.write(&places.grants())?)
+}
+
+/// A path as people type it: no shell has replaced `~` here.
+fn in_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => path.into(),
+    }
 }
 
 fn is_yes(answer: &str) -> bool {

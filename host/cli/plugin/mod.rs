@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use dc_graph::plugin::{LoadedPlugin, Places, PluginError, PluginHost, PluginSettings, find};
 
+pub(crate) use grant::settle;
+
 use super::exit::Exit;
 
 /// List, install, grant, write plugins

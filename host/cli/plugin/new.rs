@@ -36,18 +36,18 @@ enum Language {
 /// The contract that templates are written for.
 const WIT: &str = include_str!("../../../nodes/api/wit/v0.1/node.wit");
 const WIT_VERSION: &str = "0.1.0";
-const MANIFEST: &str = include_str!("templates/plugin.toml");
-const TRY: &str = include_str!("templates/try.json");
+const MANIFEST: &[u8] = include_bytes!("templates/plugin.toml");
+const TRY: &[u8] = include_bytes!("templates/try.json");
 
 macro_rules! template {
     ($folder:literal: $($file:literal => $name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("templates/", $folder, "/", $file)))),*]
+        &[$(($name, include_bytes!(concat!("templates/", $folder, "/", $file)))),*]
     };
 }
 
 impl Language {
     /// Names and contents of its own files.
-    fn files(self) -> &'static [(&'static str, &'static str)] {
+    fn files(self) -> &'static [(&'static str, &'static [u8])] {
         match self {
             Self::Rust => template!("rust":
                 "README.md" => "README.md", "Cargo.toml" => "Cargo.toml", "lib.rs" => "src/lib.rs",
@@ -56,6 +56,9 @@ impl Language {
             Self::C => template!("c":
                 "README.md" => "README.md", "build.sh" => "build.sh", "plugin.c" => "plugin.c",
                 "brighten.c" => "brighten.c", "brighten.h" => "brighten.h", "test.c" => "test.c", "gitignore" => ".gitignore",
+                // Made once: `wit-bindgen c nodes/api/wit/v0.1 --world plugin`, version 0.57.1.
+                "bindings/plugin.c" => "bindings/plugin.c", "bindings/plugin.h" => "bindings/plugin.h",
+                "bindings/plugin_component_type.o" => "bindings/plugin_component_type.o",
             ),
             Self::Js => template!("js":
                 "README.md" => "README.md", "package.json" => "package.json", "plugin.js" => "plugin.js",
@@ -86,13 +89,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         bail!("`{}` is there already", args.name.display());
     }
     let node = title(id);
-    let fill = |text: &str| {
-        text.replace("{{id}}", id)
+    // What is not text has no gaps.
+    let fill = |contents: &[u8]| match std::str::from_utf8(contents) {
+        Err(_) => contents.to_vec(),
+        Ok(text) => text
+            .replace("{{id}}", id)
             .replace("{{crate}}", &id.replace('-', "_"))
             .replace("{{node}}", &node)
             .replace("{{wit}}", WIT_VERSION)
+            .into(),
     };
-    let common = [("plugin.toml", MANIFEST), ("try.json", TRY), ("wit/node.wit", WIT)];
+    let common = [("plugin.toml", MANIFEST), ("try.json", TRY), ("wit/node.wit", WIT.as_bytes())];
     for (name, contents) in args.lang.files().iter().copied().chain(common) {
         let path = args.name.join(name);
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, fill(contents)));

@@ -95,6 +95,11 @@ impl Progress {
         }
     }
 
+    /// Whether somebody may be there to answer a question.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self, Self::Bar(_) | Self::Plain(_))
+    }
+
     /// Takes away what should not stay on the screen.
     pub(crate) fn finish(&self) {
         if let Self::Bar(bars) = self {

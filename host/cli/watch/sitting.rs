@@ -1,6 +1,6 @@
 //! The loop: what happens when something happens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
@@ -238,7 +238,7 @@ impl<'s, 'e> Sitting<'s, 'e> {
         self.scope.spawn(move || {
             let mut registry = session.builtin.clone();
             let say = |text: &str| session.telling.note("warning", text, json!({}));
-            let joined = session.args.plugins.join(&mut registry, folder.as_deref(), say);
+            let joined = session.args.plugins.join(&mut registry, folder.as_deref().unwrap_or(Path::new("")), say);
             let _ = send.send(Notice::Loaded(joined.map(|()| registry).map_err(|error| format!("{error:#}"))));
         });
     }

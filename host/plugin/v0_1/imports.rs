@@ -9,10 +9,14 @@ use wasmtime::component::Resource;
 use super::super::budget::Counted;
 use super::super::call::Call;
 use super::super::fault::Stop;
+use super::super::random::Random;
 use super::super::{confined, http as web};
 use super::bindings::dc_graph::node::{clock, files, host, http, random, types};
 use super::buffer::Buffer;
 use super::value::image_from_guest;
+
+/// Bytes of random numbers that are made between two looks at the run: whole pairs of numbers.
+const PART: usize = 1 << 20;
 
 impl host::Host for Call {
     fn log(&mut self, level: host::LogLevel, message: String) -> wasmtime::Result<()> {
@@ -51,17 +55,16 @@ impl host::Host for Call {
 
 impl Call {
     /// Numbers of 4 bytes, made where they stay.
-    fn numbers(
-        &mut self,
-        count: u32,
-        fill: impl FnOnce(&mut super::super::random::Random, &mut [u8]),
-    ) -> wasmtime::Result<Resource<Buffer>> {
+    fn numbers(&mut self, count: u32, fill: impl Fn(&mut Random, &mut [u8])) -> wasmtime::Result<Resource<Buffer>> {
         let Some(size) = count.checked_mul(4) else {
             return Err(Stop::Misuse(format!("asks for {count} random numbers, which no buffer can hold")).into());
         };
         let mut made = Counted::zeros(size as usize, &self.budget)?;
-        fill(&mut self.random, made.bytes_mut());
-        self.check()?;
+        // A cancelled call does not wait for a gigabyte of them.
+        for part in made.bytes_mut().chunks_mut(PART) {
+            fill(&mut self.random, part);
+            self.check()?;
+        }
         Ok(self.push(Buffer::Made(made.into()))?)
     }
 
@@ -104,9 +107,12 @@ impl files::Host for Call {
         let left = self.budget.left();
         let read = self
             .folder(&terms.granted.read_folder, "read-folder")
-            .and_then(|folder| confined::read(folder, &path, left.min(u32::MAX.into())));
+            .map(|folder| confined::read(folder, &path, left.min(u32::MAX.into()), || self.check()));
         match read {
-            Ok(bytes) => Ok(Ok(self.make(bytes)?)),
+            Ok(read) => match read? {
+                Ok(bytes) => Ok(Ok(self.make(bytes)?)),
+                Err(problem) => Ok(Err(problem)),
+            },
             Err(problem) => Ok(Err(problem)),
         }
     }

@@ -6,13 +6,15 @@ use dc_graph_node_api::{ElementType, Image, Inputs, Mask, Outputs, Pixels, PortT
 use wasmtime::component::Resource;
 
 use super::super::call::Call;
-use super::super::fault::Stop;
+use super::super::fault::{Stop, plain};
 use super::bindings::dc_graph::node::types;
 use super::buffer::Buffer;
 use super::opaque::Opaque;
 
 /// Outputs that a plugin gives back, at most: as many as a spec may have.
 const MAX_OUTPUTS: usize = 100;
+/// Characters of an output's name: as many as a spec may have.
+const MAX_NAME: usize = 100;
 /// Elements of a list that a plugin gives back, at most.
 const MAX_ELEMENTS: usize = 1_000_000;
 
@@ -37,6 +39,8 @@ pub(super) fn outputs_from_guest(
     }
     let mut checked = Outputs::default();
     for types::NamedValue { name, value } in outputs {
+        // It is told when it is wrong, and can be anything.
+        let name = plain(&name, MAX_NAME);
         if checked.get(&name).is_some() {
             return Err(Stop::Misuse(format!("gave its output `{name}` twice")).into());
         }

@@ -10,6 +10,7 @@ mod ports;
 
 wit_bindgen::generate!({ path: "../../../nodes/api/wit/v0.1", world: "plugin" });
 
+use dc_graph::node::host::{LogLevel, log};
 use dc_graph::node::types::{Failure, NamedValue, Value};
 use exports::dc_graph::node::nodes::{Guest, NodeSpec};
 use ports::Inputs;
@@ -24,6 +25,8 @@ impl Guest for Film {
     }
 
     fn run(node: String, inputs: Vec<NamedValue>) -> Result<Vec<NamedValue>, Failure> {
+        // There is no standard error here: what a panic says goes to the log.
+        std::panic::set_hook(Box::new(|panic| log(LogLevel::Warning, &panic.to_string())));
         let mut inputs = Inputs(inputs);
         match node.as_str() {
             ports::FILM_GRAIN => film_grain(&mut inputs),

@@ -8,6 +8,7 @@ mod sharpen;
 
 wit_bindgen::generate!({ path: "../../../nodes/api/wit/v0.1", world: "sampler-plugin" });
 
+use dc_graph::node::host::{LogLevel, log};
 use dc_graph::node::types::{Buffer, ElementType, Failure, NamedValue, Tensor, Value};
 use exports::dc_graph::node::nodes::{self, InputPort, NodeSpec, OutputPort};
 use exports::dc_graph::node::step_hooks::{self, StepInfo};
@@ -60,6 +61,7 @@ impl nodes::Guest for Sampling {
     }
 
     fn run(node: String, inputs: Vec<NamedValue>) -> Result<Vec<NamedValue>, Failure> {
+        tell_panics();
         if node != KARRAS {
             return Err(failure(format!("`{node}` is no node that can be run"), None));
         }
@@ -75,6 +77,7 @@ impl nodes::Guest for Sampling {
 
 impl step_hooks::Guest for Sampling {
     fn step(node: String, inputs: Vec<NamedValue>, info: StepInfo, latents: Tensor) -> Result<Tensor, Failure> {
+        tell_panics();
         if node != SHARPEN {
             return Err(failure(format!("`{node}` is no step hook"), None));
         }
@@ -98,6 +101,11 @@ impl step_hooks::Guest for Sampling {
         let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
         Ok(Tensor { data: Buffer::from_bytes(&bytes), ..latents })
     }
+}
+
+/// There is no standard error here: what a panic says goes to the log.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| log(LogLevel::Warning, &panic.to_string())));
 }
 
 fn node(name: &str, description: &str, inputs: Vec<InputPort>, output: OutputPort) -> NodeSpec {

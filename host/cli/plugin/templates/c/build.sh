@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
 cd "$(dirname "$0")"
-wit-bindgen c wit --world plugin --out-dir bindings
-python3 -m ziglang cc -target wasm32-wasi -O3 -msimd128 -mexec-model=reactor -s -I bindings \
+python3 -m ziglang cc -target wasm32-wasi -O3 -msimd128 -mexec-model=reactor -I bindings \
     plugin.c brighten.c bindings/plugin.c bindings/plugin_component_type.o -o core.wasm
 dc-graph plugin pack --from core.wasm

@@ -21,12 +21,20 @@ export const nodes = {
     outputs: [{ name: "image", portType: "core:image", description: "The brighter picture" }],
   }],
 
-  // To fail: throw { message: "what is wrong", input: "amount", hint: "what to do" }.
+  // To fail: throw { message: "what is wrong", input: "amount", hint: "what to do" }. Errors become such failures.
   run(node, inputs) {
-    const value = (name) => inputs.find((input) => input.name === name).value.val;
-    const image = value("image");
-    const brighten = image.elements === "uint8" ? brightenBytes : brightenFloats;
-    const data = Buffer.fromBytes(brighten(image.data.readAll(), value("amount")));
-    return [{ name: "image", value: { tag: "image", val: { ...image, data } } }];
+    try {
+      return brighten(inputs);
+    } catch (error) {
+      throw error instanceof Error ? { message: `${error}\n${error.stack}`.trim() } : error;
+    }
   },
 };
+
+function brighten(inputs) {
+  const value = (name) => inputs.find((input) => input.name === name).value.val;
+  const image = value("image");
+  const work = image.elements === "uint8" ? brightenBytes : brightenFloats;
+  const data = Buffer.fromBytes(work(image.data.readAll(), value("amount")));
+  return [{ name: "image", value: { tag: "image", val: { ...image, data } } }];
+}

@@ -4,6 +4,7 @@ mod brighten;
 
 wit_bindgen::generate!({ path: "wit", world: "plugin" });
 
+use dc_graph::node::host::{LogLevel, log};
 use dc_graph::node::types::{Buffer, ElementType, Failure, Image, NamedValue, Value};
 use exports::dc_graph::node::nodes::{Guest, InputPort, NodeSpec, OutputPort};
 
@@ -51,6 +52,8 @@ impl Guest for Plugin {
     }
 
     fn run(_node: String, inputs: Vec<NamedValue>) -> Result<Vec<NamedValue>, Failure> {
+        // There is no standard error here: what a panic says goes to the log.
+        std::panic::set_hook(Box::new(|panic| log(LogLevel::Warning, &panic.to_string())));
         let (mut image, mut amount) = (None, 1.0);
         for input in inputs {
             match input.value {
