@@ -179,6 +179,11 @@ mod tests {
         // The downsampler of the autoencoder pads below and to the right only.
         Case { sizes: [2, 8, 8], input: [8, 10], kernel: [3, 3], stride: [2, 2], padding: [(0, 1), (0, 1)] },
         Case { sizes: [1, 2, 35], input: [9, 5], kernel: [2, 5], stride: [3, 1], padding: [(2, 0), (1, 4)] },
+        // Large enough for transformed tiles: whole runs of them, and what is left at the edges.
+        square([2, 50, 40], 16, 3, 1, 1),
+        square([9, 40, 44], 9, 3, 1, 1),
+        square([2, 40, 200], 17, 3, 1, 0),
+        Case { sizes: [3, 40, 50], input: [11, 24], kernel: [3, 3], stride: [1, 1], padding: [(2, 0), (0, 2)] },
         Case { sizes: [1, 70, 400], input: [5, 7], kernel: [3, 3], stride: [1, 1], padding: [(1, 1), (1, 1)] },
     ];
 

@@ -7,7 +7,10 @@
 mod geometry;
 mod input_gradient;
 mod kernel;
+mod transform;
 mod weight_gradient;
 mod windows;
+mod winograd;
+mod winograd_gradient;
 
 pub use kernel::conv2d;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use crate::gemm::{COLUMNS, Operand, ROWS, add_tile};
+use super::{winograd, winograd_gradient};
+use crate::gemm::{COLUMNS, Onto, Operand, ROWS, tile};
 use crate::simd::Level;
 
 /// Positions at once: the packed gradient of 32 channels (32 values a position) stays in the first cache.
@@ -15,17 +16,24 @@ const FEW_PARTS: usize = 2;
 /// Weights that are large: 16 MiB.
 const LARGE: usize = 1 << 22;
 
+/// In how many parts a batch is summed, for this many weights.
+pub(super) fn parts_of(weights: usize) -> usize {
+    if weights > LARGE { FEW_PARTS } else { PARTS }
+}
+
 /// # Shapes
 /// - x: `[batch, in_channels, input]`
 /// - dy: `[batch, out_channels, output]`
 /// - dw: `[out_channels, in_channels, kernel]`, overwritten
 pub(super) fn weight_gradient(level: Level, geometry: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    if winograd::pays_backwards(geometry) {
+        return winograd_gradient::weight_gradient(level, geometry, x, dy, dw);
+    }
     let depth = geometry.depth();
     // Rows of the outputs of the whole batch, one image after the other.
     let rows = geometry.batch * geometry.output[0];
     let at_once = (DEPTH / geometry.output[1].max(1)).max(1);
-    let parts = if dw.len() > LARGE { FEW_PARTS } else { PARTS };
-    let part = rows.div_ceil(parts).next_multiple_of(at_once).max(at_once);
+    let part = rows.div_ceil(parts_of(dw.len())).next_multiple_of(at_once).max(at_once);
     let starts: Vec<usize> = (0..rows).step_by(part).collect();
     let sums: Vec<Vec<f32>> = starts
         .into_par_iter()
@@ -59,7 +67,7 @@ struct Sums<'a> {
 impl<'a> Sums<'a> {
     fn new(geometry: &'a Geometry) -> Self {
         let pitch = geometry.out_channels.next_multiple_of(COLUMNS);
-        let sums = vec![0.0; geometry.depth().next_multiple_of(ROWS) * pitch];
+        let sums = vec![0.0; geometry.depth() * pitch];
         Self { geometry, sums, inputs: Vec::new(), outputs: Vec::new() }
     }
 
@@ -82,11 +90,12 @@ impl<'a> Sums<'a> {
                 let a = Operand {
                     data: &self.inputs,
                     rows: std::array::from_fn(|i| place((row + i).min(depth - 1))),
+                    count: ROWS.min(depth - row),
                     starts: &starts,
                     run: output[1],
                     step: stride[1],
                 };
-                add_tile(level, &a, outputs, &mut self.sums[row * pitch + panel * COLUMNS..], pitch);
+                tile(level, &a, outputs, &mut self.sums[row * pitch + panel * COLUMNS..], pitch, Onto::Sum);
             }
         }
     }

@@ -5,17 +5,16 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::gemm::{COLUMNS, Operand, ROWS, add_tile, add_tile_at};
+use super::winograd::{self, Square};
+use crate::gemm::{COLUMNS, HALF, Matrix, Onto, Operand, ROWS, Target, height, stripes, tile, tile_at};
 use crate::simd::Level;
 
-/// Steps over the depth at once: the packed columns (32 values a step) and eight rows of weights stay in the first cache.
+/// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
 const DEPTH: usize = 192;
 /// Rows of weights at once: with [`DEPTH`] of each they stay in the second cache.
 const HEIGHT: usize = 384;
 /// Tiles beside each other at once, which share the rows of weights.
-const TILES: usize = 8;
-/// Columns that are looked up together: half a tile, so that two images of 4 x 4 fill one.
-const HALF: usize = COLUMNS / 2;
+const TILES: usize = 16;
 
 /// Windows of images: each position `(y, x)` of a grid sees, of every channel, the values at
 /// `(y * stride + tap, x * stride + tap)`, which are zero outside.
@@ -49,17 +48,24 @@ pub(super) fn product(level: Level, windows: &Windows, weights: &[f32], bias: Op
     assert_eq!(y.len(), rows * columns, "an output of {} values for {columns} windows", y.len());
     assert_eq!(weights.len(), rows * windows.channels * windows.taps.len(), "weights of {rows} rows");
     assert_eq!(windows.images.len(), windows.batch * windows.channels * windows.size[0] * windows.size[1], "images");
-    let work = Work { level, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
+    if let Some(square) = Square::of(windows, rows) {
+        return winograd::product(level, windows, square, weights, bias, y);
+    }
+    let weights = Matrix { values: weights, row: windows.channels * windows.taps.len(), column: 1 };
+    let height = height(level);
+    let work = Work { level, height, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
     let bands = rows.div_ceil(HEIGHT);
     let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
     // Some tasks a thread, so that no one waits long for the last; what is added up does not depend on it.
     let at_once = (tiles * bands / (4 * rayon::current_num_threads())).clamp(1, TILES);
     let stretches = tiles.div_ceil(at_once);
-    (0..stretches * bands).into_par_iter().for_each(|task| {
+    (0..stretches * bands).into_par_iter().for_each_init(Room::default, |room, task| {
         let (stretch, top) = (task / bands, task % bands * band);
         let tiles = stretch * at_once..tiles.min((stretch + 1) * at_once);
-        work.run(tiles, top..rows.min(top + band));
+        if top < rows {
+            work.run(room, tiles, top..rows.min(top + band));
+        }
     });
 }
 
@@ -69,10 +75,19 @@ struct Shared(*mut f32);
 // SAFETY: tasks write to disjoint rows and columns, and no one reads before all are done.
 unsafe impl Sync for Shared {}
 
+/// What a task packs.
+#[derive(Default)]
+struct Room {
+    left: Vec<f32>,
+    right: Vec<f32>,
+}
+
 struct Work<'a> {
     level: Level,
+    /// Rows of a stripe.
+    height: usize,
     windows: &'a Windows<'a>,
-    weights: &'a [f32],
+    weights: Matrix<'a>,
     bias: Option<&'a [f32]>,
     rows: usize,
     positions: usize,
@@ -82,7 +97,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Some tiles of some rows.
-    fn run(&self, tiles: Range<usize>, rows: Range<usize>) {
+    fn run(&self, room: &mut Room, tiles: Range<usize>, rows: Range<usize>) {
         let taps = self.windows.taps.len();
         let channels = self.windows.channels;
         let size = self.windows.size[0] * self.windows.size[1];
@@ -90,50 +105,55 @@ impl Work<'_> {
         let steps = (channels * taps).div_ceil(DEPTH).clamp(1, channels.max(1));
         let at_once = channels.div_ceil(steps).max(1);
         let lookups: Vec<Vec<Lookup>> = tiles.clone().map(|tile| self.lookups(tile * COLUMNS)).collect();
-        let mut packed = vec![0.0; at_once * taps * COLUMNS];
         for first in (0..channels.max(1)).step_by(at_once) {
             let last = channels.min(first + at_once);
             let depth = (last - first) * taps;
+            stripes(self.weights, rows.clone(), first * taps..last * taps, self.height, &mut room.left);
+            let stripe = [self.height, self.height * depth];
+            room.right.resize(depth * COLUMNS, 0.0);
             for (tile, lookups) in tiles.clone().zip(&lookups) {
                 let images = self.windows.images;
-                self.level.run(Pack { images, size, lookups, channels: first..last, packed: &mut packed });
-                for row in rows.clone().step_by(ROWS) {
-                    let offsets = std::array::from_fn(|i| (row + i).min(rows.end - 1) * channels * taps + first * taps);
-                    let a = Operand { data: self.weights, rows: offsets, starts: &[0], run: depth, step: 1 };
-                    self.tile(&a, &packed, row..rows.end.min(row + ROWS), tile * COLUMNS, first == 0);
+                self.level.run(Pack { images, size, lookups, channels: first..last, packed: &mut room.right });
+                for row in (0..rows.len()).step_by(ROWS) {
+                    let a = Operand::of_stripes(&room.left, stripe, depth, row, rows.len());
+                    self.tile(&a, &room.right, rows.start + row, tile * COLUMNS, first == 0);
                 }
             }
         }
     }
 
     /// Adds a tile to the output, or, the `first` time, to the bias.
-    fn tile(&self, a: &Operand, packed: &[f32], rows: Range<usize>, column: usize, first: bool) {
-        let bias = |row: usize| self.bias.map_or(0.0, |bias| bias[row]);
-        let whole = column % self.positions + COLUMNS <= self.positions && rows.len() == ROWS;
+    fn tile(&self, a: &Operand, packed: &[f32], row: usize, column: usize, first: bool) {
+        let bias = self.bias.filter(|_| first).map(|bias| &bias[row..row + a.count]);
+        let onto = if first && bias.is_none() { Onto::Nothing } else { Onto::Sum };
+        let whole = |column: usize| column + HALF <= self.columns && column % self.positions + HALF <= self.positions;
         // SAFETY: `place` is in the output for each row below `self.rows` and column below `self.columns`, and the task
-        // has these rows and columns for itself. A whole tile lies in one image, where rows are `positions` apart.
+        // has these rows and columns for itself. A whole half lies in one image, where rows are `positions` apart.
         unsafe {
             let place = |row: usize, column: usize| {
                 let (image, position) = (column / self.positions, column % self.positions);
                 self.y.0.add((image * self.rows + row) * self.positions + position)
             };
-            if whole {
-                let to = place(rows.start, column);
-                if first {
-                    for row in 0..ROWS {
-                        let start = bias(rows.start + row);
-                        to.add(row * self.positions).cast::<[f32; COLUMNS]>().write([start; COLUMNS]);
+            if whole(column) && whole(column + HALF) {
+                let halves = [place(row, column), place(row, column + HALF)];
+                for (i, bias) in bias.into_iter().flatten().enumerate() {
+                    for half in halves {
+                        half.add(i * self.positions).cast::<[f32; HALF]>().write_unaligned([*bias; HALF]);
                     }
                 }
-                add_tile_at(self.level, a, packed, to, self.positions);
-            } else {
-                let mut tile = [0.0; ROWS * COLUMNS];
-                add_tile(self.level, a, packed, &mut tile, COLUMNS);
-                for (row, values) in rows.zip(tile.chunks_exact(COLUMNS)) {
-                    for (column, value) in (column..self.columns).zip(values) {
-                        let to = place(row, column);
-                        to.write(if first { bias(row) } else { to.read() } + value);
-                    }
+                return tile_at(self.level, a, packed, Target { halves, pitch: self.positions, onto });
+            }
+            let mut values = [0.0; ROWS * COLUMNS];
+            tile(self.level, a, packed, &mut values, COLUMNS, Onto::Nothing);
+            for (i, values) in values.chunks_exact(COLUMNS).take(a.count).enumerate() {
+                for (column, value) in (column..self.columns).zip(values) {
+                    let to = place(row + i, column);
+                    let before = match (bias, onto) {
+                        (Some(bias), _) => bias[i],
+                        (None, Onto::Sum) => to.read(),
+                        (None, Onto::Nothing) => 0.0,
+                    };
+                    to.write(before + value);
                 }
             }
         }

@@ -4,7 +4,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-use super::product::{Matrix, product};
+use super::pack::Matrix;
+use super::product::product;
 use crate::array::{contiguous, dims, filled, tensor};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;

@@ -4,32 +4,18 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tile::{COLUMNS, Operand, ROWS, add_tile, add_tile_at};
+use super::pack::{Matrix, columns, stripes};
+use super::tile::{COLUMNS, HALF, Onto, Operand, ROWS, Target, height, tile, tile_at};
 use crate::simd::Level;
 
-/// Steps over the depth at once: the packed columns (32 values a step) and eight rows stay in the first cache.
+/// Steps over the depth at once: the packed columns (32 values a step) and a stripe of rows stay in the first cache.
 const DEPTH: usize = 192;
 /// Rows at once: with [`DEPTH`] of each they stay in the second cache.
-const HEIGHT: usize = 256;
+const HEIGHT: usize = 384;
 /// Tiles beside each other at once, which share the rows.
-const TILES: usize = 8;
-
-/// A matrix of any strides.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Matrix<'a> {
-    pub(crate) values: &'a [f32],
-    /// From a row to the next.
-    pub(crate) row: usize,
-    /// From a column to the next.
-    pub(crate) column: usize,
-}
-
-impl Matrix<'_> {
-    /// The same values with rows for columns.
-    pub(crate) fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row, ..self }
-    }
-}
+const TILES: usize = 16;
+/// Where there are fewer pieces of work than these, a great depth is cut into parts.
+const PIECES: usize = 16;
 
 /// `c = a b`, and a bias for each column.
 ///
@@ -44,20 +30,63 @@ pub(crate) fn product(level: Level, a: Matrix, b: Matrix, bias: Option<&[f32]>, 
     if c.is_empty() {
         return;
     }
-    let work = Work { level, a, b, bias, depth, columns, c: Shared(c.as_mut_ptr()) };
+    // The parts depend on the sizes alone, and are added in order.
+    let pieces = rows.div_ceil(HEIGHT) * columns.div_ceil(COLUMNS);
+    let parts = (PIECES / pieces).min(depth / (4 * DEPTH)).max(1);
+    let part = depth.div_ceil(parts);
+    if parts == 1 {
+        return all(level, a, b, bias, c, rows, 0..depth, columns);
+    }
+    let mut sums = vec![0.0; parts * c.len()];
+    sums.par_chunks_exact_mut(c.len()).enumerate().for_each(|(i, sums)| {
+        let depth = depth.min(i * part)..depth.min((i + 1) * part);
+        all(level, a, b, None, sums, rows, depth, columns);
+    });
+    for (i, c) in c.chunks_exact_mut(columns).enumerate() {
+        match bias {
+            Some(bias) => c.copy_from_slice(bias),
+            None => c.fill(0.0),
+        }
+        for sums in sums.chunks_exact(rows * columns) {
+            c.iter_mut().zip(&sums[i * columns..]).for_each(|(c, sum)| *c += sum);
+        }
+    }
+}
+
+/// The product over some of the depth.
+#[allow(clippy::too_many_arguments)] // The sizes of a product.
+fn all(
+    level: Level,
+    a: Matrix,
+    b: Matrix,
+    bias: Option<&[f32]>,
+    c: &mut [f32],
+    rows: usize,
+    depth: Range<usize>,
+    columns: usize,
+) {
+    let height = height(level);
+    let work = Work { level, height, a, b, bias, depth, columns, c: Shared(c.as_mut_ptr()) };
     let bands = rows.div_ceil(HEIGHT);
     let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
     // Some tasks a thread, so that no one waits long for the last; what is added up does not depend on it.
     let at_once = (tiles * bands / (4 * rayon::current_num_threads())).clamp(1, TILES);
     let stretches = tiles.div_ceil(at_once);
-    (0..stretches * bands).into_par_iter().for_each(|task| {
+    (0..stretches * bands).into_par_iter().for_each_init(Room::default, |room, task| {
         let (stretch, top) = (task / bands, task % bands * band);
         if top < rows {
             let columns = stretch * at_once * COLUMNS..columns.min((stretch + 1) * at_once * COLUMNS);
-            work.run(top..rows.min(top + band), columns);
+            work.run(room, top..rows.min(top + band), columns);
         }
     });
+}
+
+/// What a task packs.
+#[derive(Default)]
+struct Room {
+    left: Vec<f32>,
+    right: Vec<f32>,
 }
 
 /// The output, of which each task writes its own rows and columns.
@@ -68,111 +97,63 @@ unsafe impl Sync for Shared {}
 
 struct Work<'a> {
     level: Level,
+    /// Rows of a stripe.
+    height: usize,
     a: Matrix<'a>,
     b: Matrix<'a>,
     bias: Option<&'a [f32]>,
-    depth: usize,
+    depth: Range<usize>,
     columns: usize,
     c: Shared,
 }
 
 impl Work<'_> {
-    fn run(&self, rows: Range<usize>, columns: Range<usize>) {
-        let steps = self.depth.div_ceil(DEPTH).max(1);
-        let at_once = self.depth.div_ceil(steps).max(1);
-        let (mut left, mut right) = (Vec::new(), vec![0.0; at_once * COLUMNS]);
-        for first in (0..self.depth.max(1)).step_by(at_once) {
-            let depth = first..self.depth.min(first + at_once);
-            // Single values are read along the depth. They are copied where each would be in a line of its own.
-            if self.a.column != 1 {
-                self.turn(rows.clone(), depth.clone(), &mut left);
-            }
-            for column in columns.clone().step_by(COLUMNS) {
-                let columns = column..columns.end.min(column + COLUMNS);
-                self.pack(depth.clone(), columns.clone(), &mut right);
-                for row in rows.clone().step_by(ROWS) {
-                    let own = row..rows.end.min(row + ROWS);
-                    let a = match self.a.column {
-                        1 => Operand {
-                            data: self.a.values,
-                            rows: std::array::from_fn(|i| (row + i).min(rows.end - 1) * self.a.row + first),
-                            starts: &[0],
-                            run: depth.len(),
-                            step: 1,
-                        },
-                        _ => Operand {
-                            data: &left,
-                            rows: std::array::from_fn(|i| (row - rows.start) * depth.len() + i),
-                            starts: &[0],
-                            run: depth.len(),
-                            step: ROWS,
-                        },
-                    };
-                    self.tile(&a, &right, own, columns.clone(), first == 0);
+    fn run(&self, room: &mut Room, rows: Range<usize>, own: Range<usize>) {
+        let steps = self.depth.len().div_ceil(DEPTH).max(1);
+        let at_once = self.depth.len().div_ceil(steps).max(1);
+        let mut first = self.depth.start;
+        loop {
+            let depth = first..self.depth.end.min(first + at_once);
+            stripes(self.a, rows.clone(), depth.clone(), self.height, &mut room.left);
+            let stripe = [self.height, self.height * depth.len()];
+            room.right.resize(depth.len() * COLUMNS, 0.0);
+            for column in own.clone().step_by(COLUMNS) {
+                let own = column..own.end.min(column + COLUMNS);
+                columns(self.b, depth.clone(), own.clone(), &mut room.right);
+                for row in (0..rows.len()).step_by(ROWS) {
+                    let a = Operand::of_stripes(&room.left, stripe, depth.len(), row, rows.len());
+                    self.tile(&a, &room.right, rows.start + row, own.clone(), first == self.depth.start);
                 }
+            }
+            first = depth.end;
+            if first >= self.depth.end {
+                break;
             }
         }
     }
 
     /// Adds a tile to the output, or, the `first` time, to the bias.
-    fn tile(&self, a: &Operand, right: &[f32], rows: Range<usize>, columns: Range<usize>, first: bool) {
+    fn tile(&self, a: &Operand, right: &[f32], row: usize, columns: Range<usize>, first: bool) {
+        let rows = row..row + a.count;
+        let bias = self.bias.filter(|_| first).map(|bias| &bias[columns.clone()]);
+        let onto = if first && bias.is_none() { Onto::Nothing } else { Onto::Sum };
         // SAFETY: `place` is in the output for each row of `a` and column below `self.columns`, and the task
         // has these rows and columns for itself.
         unsafe {
-            let place = |row: usize, column: usize| self.c.0.add(row * self.columns + column);
-            if rows.len() == ROWS && columns.len() == COLUMNS {
-                if first {
-                    let start = match self.bias {
-                        Some(bias) => std::array::from_fn(|j| bias[columns.start + j]),
-                        None => [0.0; COLUMNS],
-                    };
-                    rows.clone().for_each(|row| place(row, columns.start).cast::<[f32; COLUMNS]>().write(start));
-                }
-                add_tile_at(self.level, a, right, place(rows.start, columns.start), self.columns);
-                return;
+            let place = |row: usize| self.c.0.add(row * self.columns + columns.start);
+            if let Some(bias) = bias {
+                rows.clone().for_each(|row| bias.as_ptr().copy_to_nonoverlapping(place(row), bias.len()));
             }
-            let mut tile = [0.0; ROWS * COLUMNS];
-            add_tile(self.level, a, right, &mut tile, COLUMNS);
-            for (row, values) in rows.zip(tile.chunks_exact(COLUMNS)) {
-                for (column, value) in columns.clone().zip(values) {
-                    let to = place(row, column);
-                    to.write(if first { self.bias.map_or(0.0, |bias| bias[column]) } else { to.read() } + value);
-                }
+            if columns.len() == COLUMNS {
+                let halves = [place(rows.start), place(rows.start).add(HALF)];
+                return tile_at(self.level, a, right, Target { halves, pitch: self.columns, onto });
             }
-        }
-    }
-
-    /// Some columns of `b`, 32 values for each step of the depth, with zeros where there are fewer.
-    fn pack(&self, depth: Range<usize>, columns: Range<usize>, right: &mut [f32]) {
-        let Matrix { values, row, column } = self.b;
-        if column == 1 && columns.len() == COLUMNS {
-            for (k, right) in depth.zip(right.chunks_exact_mut(COLUMNS)) {
-                right.copy_from_slice(&values[k * row + columns.start..][..COLUMNS]);
-            }
-            return;
-        }
-        for j in 0..COLUMNS {
-            let at = columns.start + j;
-            for (k, right) in depth.clone().zip(right[j..].iter_mut().step_by(COLUMNS)) {
-                *right = if at < columns.end { values[k * row + at * column] } else { 0.0 };
-            }
-        }
-    }
-
-    /// Some of `a`, eight rows side by side, with anything in the rows that are too many.
-    fn turn(&self, rows: Range<usize>, depth: Range<usize>, left: &mut Vec<f32>) {
-        let panel = depth.len() * ROWS;
-        left.resize(rows.len().div_ceil(ROWS) * panel, 0.0);
-        for (k, at) in depth.enumerate() {
-            let values = &self.a.values[at * self.a.column..];
-            for (row, left) in rows.clone().step_by(ROWS).zip(left.chunks_exact_mut(panel)) {
-                let left = &mut left[k * ROWS..][..ROWS];
-                if self.a.row == 1 && row + ROWS <= rows.end {
-                    left.copy_from_slice(&values[row..row + ROWS]);
-                } else {
-                    for (row, left) in (row..rows.end).zip(left) {
-                        *left = values[row * self.a.row];
-                    }
+            let mut values = [0.0; ROWS * COLUMNS];
+            tile(self.level, a, right, &mut values, COLUMNS, Onto::Nothing);
+            for (row, values) in rows.zip(values.chunks_exact(COLUMNS)) {
+                for (column, value) in values[..columns.len()].iter().enumerate() {
+                    let to = place(row).add(column);
+                    to.write(if onto == Onto::Nothing { *value } else { to.read() + value });
                 }
             }
         }

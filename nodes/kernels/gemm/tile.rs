@@ -1,30 +1,51 @@
-//! A tile of registers: `C[8 x 32] += A[8 x k] B[k x 32]`, with `B` packed and `A` read where it lies.
+//! A tile of registers: `C[24 x 32] += A[24 x k] B[k x 32]`, with `B` packed and `A` packed or read where it lies.
 //!
-//! Each step over `k` multiplies a row of 32 values of `B` by eight single values of `A`. Because `A` is only ever
-//! broadcast it needs no packing: each of its eight rows has an offset of its own, and `k` advances in runs, so that the
-//! windows of a convolution are read straight from its input. The blocking around it is that of Goto and van de Geijn
-//! ("Anatomy of high-performance matrix multiplication", 2008).
+//! Each step over `k` multiplies a row of 32 values of `B` by single values of `A`. Because `A` is only ever
+//! broadcast, each of its rows has an offset of its own, and `k` advances in runs, so that the windows of a convolution
+//! can be read straight from its input. What is read often is faster in [`stripes`](height), though: one stream of memory
+//! in the place of many. The blocking around it is that of Goto and van de Geijn ("Anatomy of high-performance matrix
+//! multiplication", 2008).
 
 use pulp::{Simd, WithSimd};
 
 use crate::simd::Level;
 
-/// Rows of a tile.
-pub(crate) const ROWS: usize = 8;
+/// Rows of a tile: a whole number of stripes at every level.
+pub(crate) const ROWS: usize = 24;
 /// Columns of a tile.
 pub(crate) const COLUMNS: usize = 32;
+/// Columns that lie side by side in the output.
+pub(crate) const HALF: usize = COLUMNS / 2;
 
 /// The left operand: element `(i, r * run + k)` is `data[rows[i] + starts[r] + k * step]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
     pub(crate) data: &'a [f32],
+    /// Those past `count` may be read but come to nothing.
     pub(crate) rows: [usize; ROWS],
+    /// Rows that there are.
+    pub(crate) count: usize,
     pub(crate) starts: &'a [usize],
     pub(crate) run: usize,
     pub(crate) step: usize,
 }
 
-impl Operand<'_> {
+impl<'a> Operand<'a> {
+    /// Rows from `row` on, at most to `end`, of a matrix packed in stripes of `height` rows, `[depth, height]` each, that
+    /// begin `pitch` apart.
+    pub(crate) fn of_stripes(
+        data: &'a [f32],
+        [height, pitch]: [usize; 2],
+        depth: usize,
+        row: usize,
+        end: usize,
+    ) -> Self {
+        let last = end.saturating_sub(1);
+        let place = |row: usize| row / height * pitch + row % height;
+        let rows = std::array::from_fn(|i| place((row + i).min(last)));
+        Self { data, rows, count: ROWS.min(end - row), starts: &[0], run: depth, step: height }
+    }
+
     /// One past the largest index read; zero when nothing is read.
     fn end(&self) -> usize {
         match (self.rows.iter().max(), self.starts.iter().max()) {
@@ -34,62 +55,112 @@ impl Operand<'_> {
     }
 }
 
-/// `c[i * pitch + j] += sum over k of a(i, k) b[k * 32 + j]`.
-pub(crate) fn add_tile(level: Level, a: &Operand, b: &[f32], c: &mut [f32], pitch: usize) {
-    assert!(c.len() >= (ROWS - 1) * pitch + COLUMNS, "a tile at a pitch of {pitch} in {} values", c.len());
-    // SAFETY: the tile lies in `c`, as just checked, which is borrowed for it alone.
-    unsafe { add_tile_at(level, a, b, c.as_mut_ptr(), pitch) }
+/// What becomes of the values that are in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Onto {
+    /// They are overwritten.
+    Nothing,
+    /// They are added to.
+    Sum,
 }
 
-/// [`add_tile`] into memory that other threads write elsewhere.
+/// Where a tile goes: 16 values of row `i` to `halves[0] + i * pitch`, 16 to `halves[1] + i * pitch`.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) halves: [*mut f32; 2],
+    pub(crate) pitch: usize,
+    pub(crate) onto: Onto,
+}
+
+/// Rows of a block of registers at this level. A left operand is best packed in stripes of as many.
+pub(crate) fn height(level: Level) -> usize {
+    struct Height;
+    impl WithSimd for Height {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            block_height::<S>()
+        }
+    }
+    level.run(Height)
+}
+
+/// Blocks of 8 x 2 vectors take 16 of 32 registers, 6 x 2 take 12 of 16.
+const fn block_height<S: Simd>() -> usize {
+    match S::REGISTER_COUNT {
+        32.. => 8,
+        _ if S::F32_LANES > 1 => 6,
+        _ => 2,
+    }
+}
+
+/// `c[i][j] = sum over k of a(i, k) b[k * 32 + j]`, or adds that, for as many rows as `a` counts, at a pitch of `pitch`.
+pub(crate) fn tile(level: Level, a: &Operand, b: &[f32], c: &mut [f32], pitch: usize, onto: Onto) {
+    let rows = a.count;
+    assert!(rows > 0 && c.len() >= (rows - 1) * pitch + COLUMNS, "a tile at a pitch of {pitch} in {} values", c.len());
+    let (left, right) = c.split_at_mut(HALF);
+    // SAFETY: the tile lies in `c`, as just checked, which is borrowed for it alone.
+    unsafe { tile_at(level, a, b, Target { halves: [left.as_mut_ptr(), right.as_mut_ptr()], pitch, onto }) }
+}
+
+/// [`tile`] into memory that other threads write elsewhere.
 ///
 /// # Safety
-/// `c[i * pitch + j]` must be valid for reads and writes for `i` below 8 and `j` below 32, and no one else may touch it.
-pub(crate) unsafe fn add_tile_at(level: Level, a: &Operand, b: &[f32], c: *mut f32, pitch: usize) {
+/// For as many rows as `a` counts, 16 values must be valid for writes, and with [`Onto::Sum`] for reads, at each of the
+/// halves, and no one else may touch them.
+pub(crate) unsafe fn tile_at(level: Level, a: &Operand, b: &[f32], c: Target) {
+    assert!(a.count <= ROWS, "{} rows in a tile", a.count);
     assert!(a.end() <= a.data.len(), "the left operand ends at {} of {}", a.end(), a.data.len());
     assert!(a.starts.len() * a.run * COLUMNS <= b.len(), "a right operand of {} values", b.len());
-    level.run(Tile { a, b: b.as_ptr(), c, pitch });
+    level.run(Tile { a, b: b.as_ptr(), c });
 }
 
-/// Made by [`add_tile_at`] alone, which has checked the operands; `c` is its caller's promise.
+/// Made by [`tile_at`] alone, which has checked the operands; `c` is its caller's promise.
 struct Tile<'a> {
     a: &'a Operand<'a>,
     b: *const f32,
-    c: *mut f32,
-    pitch: usize,
+    c: Target,
 }
 
 impl WithSimd for Tile<'_> {
     type Output = ();
 
-    /// Blocks of 8 x 2 vectors take 16 of 32 registers, 4 x 2 take 8 of 16.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match S::REGISTER_COUNT {
-            32.. => self.blocks::<S, 8, 2>(simd),
-            _ if S::F32_LANES > 1 => self.blocks::<S, 4, 2>(simd),
-            _ => self.blocks::<S, 2, 8>(simd),
+        let mut top = 0;
+        while top < self.a.count {
+            let left = self.a.count - top;
+            top += match block_height::<S>() {
+                8 => self.blocks::<S, 8, 2>(simd, top),
+                6 => match left {
+                    5.. => self.blocks::<S, 6, 2>(simd, top),
+                    3.. => self.blocks::<S, 4, 2>(simd, top),
+                    _ => self.blocks::<S, 2, 2>(simd, top),
+                },
+                _ => self.blocks::<S, 2, 8>(simd, top),
+            };
         }
     }
 }
 
 #[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
 impl Tile<'_> {
+    /// Gives the number of rows.
     #[inline(always)]
-    fn blocks<S: Simd, const MR: usize, const NV: usize>(&self, simd: S) {
-        for top in (0..ROWS).step_by(MR) {
-            for left in (0..COLUMNS).step_by(NV * S::F32_LANES) {
-                // SAFETY: the block lies in the tile, whose operands are checked.
-                unsafe { self.block::<S, MR, NV>(simd, top, left) }
-            }
+    fn blocks<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize) -> usize {
+        for left in (0..COLUMNS).step_by(NV * S::F32_LANES) {
+            // SAFETY: the block lies in the tile, whose operands are checked: `top` is a multiple of 2 below 24 and, where
+            // blocks are higher, of their height, or what is left from there needs no more rows than this block has.
+            unsafe { self.block::<S, MR, NV>(simd, top, left) }
         }
+        MR
     }
 
     /// # Safety
-    /// The operands reach as far as [`add_tile_at`] demands, and `[MR x NV]` vectors fit into a tile at `(top, left)`.
+    /// The operands reach as far as [`tile_at`] demands, and `[MR x NV]` vectors fit into a tile at `(top, left)`.
     #[inline(always)]
     unsafe fn block<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize, left: usize) {
-        let Self { a, b, c, pitch } = *self;
+        let Self { a, b, c } = self;
         let mut sums = [[simd.splat_f32s(0.0); NV]; MR];
         // SAFETY: indices are those of `Operand` and of a packed right operand; vectors may lie at any address.
         unsafe {
@@ -116,9 +187,16 @@ impl Tile<'_> {
                 }
             }
             for (i, sums) in sums.iter().enumerate() {
+                if top + i >= a.count {
+                    break;
+                }
                 for (v, &sum) in sums.iter().enumerate() {
-                    let c = c.add((top + i) * pitch + left + v * S::F32_LANES).cast::<S::f32s>();
-                    c.write_unaligned(simd.add_f32s(c.read_unaligned(), sum));
+                    let column = left + v * S::F32_LANES;
+                    let c_row = c.halves[column / HALF].add(column % HALF + (top + i) * c.pitch).cast::<S::f32s>();
+                    c_row.write_unaligned(match c.onto {
+                        Onto::Nothing => sum,
+                        Onto::Sum => simd.add_f32s(c_row.read_unaligned(), sum),
+                    });
                 }
             }
         }
@@ -132,24 +210,56 @@ mod tests {
     #[test]
     fn a_tile_is_the_sum_of_products() {
         let data: Vec<f32> = (0..400).map(|i| ((i * 37 % 101) as f32 - 50.0) / 17.0).collect();
-        let rows = [0, 3, 7, 20, 20, 41, 60, 5];
+        let rows = std::array::from_fn(|i| [0, 3, 7, 20, 20, 41, 60, 5][i % 8] + i / 8);
         for (starts, run, step) in [(vec![0], 17, 1), (vec![2, 90, 30], 5, 2), (vec![11], 1, 1), (vec![], 4, 1)] {
-            let a = Operand { data: &data, rows, starts: &starts, run, step };
             let depth = starts.len() * run;
             let b: Vec<f32> = (0..depth * COLUMNS).map(|i| ((i * 53 % 89) as f32 - 44.0) / 13.0).collect();
-            for level in Level::available() {
+            for (level, count) in Level::available().into_iter().flat_map(|level| (1..=ROWS).map(move |n| (level, n))) {
+                let a = Operand { data: &data, rows, count, starts: &starts, run, step };
                 let pitch = 40;
-                let mut c = vec![1.0; ROWS * pitch];
-                add_tile(level, &a, &b, &mut c, pitch);
-                for i in 0..ROWS {
-                    for j in 0..pitch {
-                        let mut expected = 1.0_f64;
-                        for k in 0..if j < COLUMNS { depth } else { 0 } {
-                            let a = data[rows[i] + starts[k / run] + k % run * step];
-                            expected += f64::from(a) * f64::from(b[k * COLUMNS + j]);
+                for onto in [Onto::Nothing, Onto::Sum] {
+                    let mut c = vec![1.0; ROWS * pitch];
+                    tile(level, &a, &b, &mut c, pitch, onto);
+                    for i in 0..ROWS {
+                        for j in 0..pitch {
+                            let inside = i < count && j < COLUMNS;
+                            let mut expected = if inside && onto == Onto::Nothing { 0.0 } else { 1.0_f64 };
+                            for k in 0..if inside { depth } else { 0 } {
+                                let a = data[rows[i] + starts[k / run] + k % run * step];
+                                expected += f64::from(a) * f64::from(b[k * COLUMNS + j]);
+                            }
+                            let got = f64::from(c[i * pitch + j]);
+                            let what = format!("{level:?}, {count} rows, {onto:?} ({i}, {j})");
+                            assert!((got - expected).abs() < 1e-4, "{what}: {got} is not {expected}");
                         }
-                        let got = f64::from(c[i * pitch + j]);
-                        assert!((got - expected).abs() < 1e-4, "{level:?} ({i}, {j}): {got} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stripes_are_rows() {
+        let (rows, depth) = (29_usize, 7_usize);
+        for level in Level::available() {
+            let height = height(level);
+            assert_eq!(ROWS % height, 0, "{level:?}");
+            let mut packed = vec![f32::NAN; rows.div_ceil(height) * height * depth];
+            for row in 0..rows {
+                for k in 0..depth {
+                    packed[row / height * height * depth + k * height + row % height] = (row * 10 + k) as f32;
+                }
+            }
+            for row in [0, ROWS] {
+                let a = Operand::of_stripes(&packed, [height, height * depth], depth, row, rows);
+                assert_eq!(a.count, ROWS.min(rows - row));
+                for k in 0..depth {
+                    let mut unit = vec![0.0; depth * COLUMNS];
+                    unit[k * COLUMNS] = 1.0;
+                    let mut c = vec![0.0; ROWS * COLUMNS];
+                    tile(level, &a, &unit, &mut c, COLUMNS, Onto::Nothing);
+                    for i in 0..a.count {
+                        assert_eq!(c[i * COLUMNS], ((row + i) * 10 + k) as f32, "{level:?}");
                     }
                 }
             }
