@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
-use dc_diffusion::dreamcache::{AttentionMaps, Denoiser, Guidance, Personalisation, ProjectedCache};
+use dc_diffusion::dreamcache::{
+    AttentionMaps, Denoiser, FoldedProjections, Guidance, Personalisation, ProjectedCache, Steps,
+};
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::sampling::{StepInfo, Walk, initial_latents, preview};
 use dc_diffusion::schedulers::Schedule;
@@ -82,6 +84,14 @@ pub(super) fn cache_ports(spec: NodeSpec) -> NodeSpec {
             .range(0.0..=100.0),
         )
         .input(
+            InputSpec::with_default(
+                "image_guidance_every",
+                1_i64,
+                "Of `combined`: evaluate the cache without the prompt in one of so many steps, and take what it changes for those between. 1 is exact, 4 takes 1.13 times as long as `joint` in the place of 1.5 times.",
+            )
+            .range(1.0..=1000.0),
+        )
+        .input(
             InputSpec::with_default("adapter_strength", 1.0, "How much of the adapters' contribution is taken: 1 is the paper's rule, 0 the plain model, exactly.")
                 .range(0.0..=4.0),
         )
@@ -93,6 +103,9 @@ pub(super) fn cache_ports(spec: NodeSpec) -> NodeSpec {
 pub(super) struct Subject {
     adapters: Arc<Adapters>,
     pub(super) projected: Arc<ProjectedCache>,
+    folded: Arc<FoldedProjections>,
+    /// Of the steps that use it, one in so many looks at the cache without the prompt.
+    every: usize,
     strength: f64,
     steps: Range<usize>,
 }
@@ -127,6 +140,8 @@ pub(super) fn subject(inputs: &Inputs, context: &dyn RunContext) -> Result<Optio
     let step = |name: &str| inputs.integer(name).map(|step| step.max(0) as usize);
     Ok(Some(Subject {
         projected: cache.projected(&adapters).map_err(input_error("cache"))?,
+        folded: adapters.folded(&model),
+        every: step("image_guidance_every")?.max(1),
         adapters,
         strength: inputs.number("adapter_strength")?,
         steps: step("start_step")?..step("end_step")?,
@@ -176,6 +191,7 @@ pub(super) fn denoise(
     let personalisation = subject.map(|subject| Personalisation {
         adapters: &subject.adapters.adapters,
         cache: &subject.projected,
+        folded: Some(&subject.folded),
         strength: subject.strength,
     });
     let denoiser = Denoiser {
@@ -186,15 +202,20 @@ pub(super) fn denoise(
         personalisation,
     };
     context.check_cancelled()?;
+    let every = match guidance {
+        Guidance::Combined { .. } => subject.map_or(1, |subject| subject.every),
+        Guidance::Joint { .. } => 1,
+    };
+    let mut steps = Steps::new(denoiser, schedule.timesteps()).sharing(every);
     let hook = inputs.optional_native::<StepHookValue>("step_hook")?;
-    // Maps are summed up over all steps, and not put aside.
-    let resumes = maps.is_none();
+    // Maps are summed up over all steps, and what steps share is not put aside either.
+    let resumes = maps.is_none() && every == 1;
     let taken_up = if resumes { take_up(start.dims(), &schedule, &base.device, context) } else { None };
     let mut walk = taken_up.unwrap_or_else(|| Walk::new(start, generator));
     while !walk.is_done(&schedule) {
-        let denoise = |latents: Tensor<4>, timestep, index| {
+        let denoise = |latents: Tensor<4>, _, index| {
             let active = subject.is_some_and(|s| s.steps.contains(&(first_step + index)));
-            denoiser.predict(&latents, timestep, active, maps.as_deref_mut())
+            steps.predict(&latents, index, active, maps.as_deref_mut())
         };
         walk.step(&schedule, denoise, |step| tell(&step, context)).map_err(node_error)?;
         if let Some(hook) = &hook {

@@ -65,7 +65,7 @@ impl Node for LoadAdapters {
         let adapters = load_adapters(origin, &base.unet_config, base.family, &base.device, base.dtype)
             .map_err(input_error("adapters"))?;
         let num_parameters = adapters.num_params() as i64;
-        let adapters = Adapters { adapters, family: base.family, origin: origin.into() };
+        let adapters = Adapters::new(adapters, base.family, origin.into());
         Ok(Outputs::one("adapters", Value::native(adapters)).with("num_parameters", num_parameters))
     }
 }

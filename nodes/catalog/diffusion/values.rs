@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use burn::tensor::Tensor;
 use dc_diffusion::checkpoint::Family;
-use dc_diffusion::dreamcache::{CacheOrigin, ProjectedCache, ReferenceCache};
+use dc_diffusion::dreamcache::{CacheOrigin, FoldedProjections, ProjectedCache, ReferenceCache};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::{Error, dreamcache};
 use dc_graph_node_api::{NativeObject, NodeError, PortType, Portable};
@@ -54,6 +54,27 @@ pub(crate) struct Adapters {
     pub(crate) family: Family,
     /// Where they came from, for messages.
     pub(crate) origin: String,
+    /// Their output projections folded into those of the model that they were used with last.
+    folded: Mutex<Option<(Weak<Model>, Arc<FoldedProjections>)>>,
+}
+
+impl Adapters {
+    pub(crate) fn new(adapters: dreamcache::Adapters, family: Family, origin: String) -> Self {
+        Self { adapters, family, origin, folded: Mutex::default() }
+    }
+
+    /// Output projections folded into those of `model`, once for each pair of adapters and model.
+    pub(crate) fn folded(&self, model: &Arc<Model>) -> Arc<FoldedProjections> {
+        let mut last = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, folded)) = &*last
+            && of.ptr_eq(&Arc::downgrade(model))
+        {
+            return folded.clone();
+        }
+        let folded = Arc::new(FoldedProjections::new(&self.adapters, &model.0.unet));
+        *last = Some((Arc::downgrade(model), folded.clone()));
+        folded
+    }
 }
 
 impl Cache {

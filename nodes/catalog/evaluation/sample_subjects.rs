@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 use dc_diffusion::dreamcache::cache::CacheConfig;
-use dc_diffusion::dreamcache::{Denoiser, Guidance, Personalisation, ProjectedCache, ReferenceCache};
+use dc_diffusion::dreamcache::{Denoiser, Guidance, Personalisation, ProjectedCache, ReferenceCache, Steps};
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::sampling::{initial_latents, sample};
 use dc_diffusion::schedulers::{Sampler, Schedule};
@@ -122,6 +122,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
         })
         .collect();
     let batches = batches(&keys, batch_size);
+    let folded = adapters.as_ref().map(|adapters| adapters.folded(&model));
     let mut cached: Option<((usize, &str), ProjectedCache)> = None;
     let mut images = Vec::with_capacity(captions.len());
     let total = (batches.len() * steps) as u64;
@@ -142,9 +143,11 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
                 cond: base.text_encoder.forward(&ids).map_err(node_error)?,
                 uncond: uncond.clone(),
                 guidance,
-                personalisation: (adapters.as_ref().zip(cached.as_ref()))
-                    .map(|(adapters, (_, cache))| Personalisation { adapters: &adapters.adapters, cache, strength }),
+                personalisation: (adapters.as_ref().zip(cached.as_ref())).map(|(adapters, (_, cache))| {
+                    Personalisation { adapters: &adapters.adapters, cache, folded: folded.as_deref(), strength }
+                }),
             };
+        let mut denoiser = Steps::new(denoiser, schedule.timesteps());
         let shape = [1, base.unet_config.in_channels, base.unet_config.sample_size, base.unet_config.sample_size];
         let starts = batch.clone().map(|picture| {
             let mut generator = TorchGenerator::new(seed.wrapping_mul(1_000_003).wrapping_add(picture as u64));
@@ -155,7 +158,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
             &schedule,
             start,
             &mut TorchGenerator::new(seed),
-            |latents, timestep, _| denoiser.predict(&latents, timestep, true, None),
+            |latents, _, step| denoiser.predict(&latents, step, true, None),
             |step| {
                 if context.is_cancelled() {
                     return Err(dc_diffusion::Error::Cancelled);

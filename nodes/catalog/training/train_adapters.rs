@@ -160,7 +160,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let num_parameters = adapters.num_params();
     context.log(LogLevel::Info, &format!("{num_parameters} parameters after {steps} steps"));
     let path = path.display().to_string();
-    let trained = Adapters { adapters, family: base.family, origin: path.clone() };
+    let trained = Adapters::new(adapters, base.family, path.clone());
     Ok(Outputs::one("adapters", Value::native(trained)).with("path", Value::text(path)).with("steps", steps as i64))
 }
 

@@ -122,6 +122,41 @@ impl ConditioningAdapter {
         self.attention.attend(normalize(&self.norm, hidden), cache)
     }
 
+    /// What the heads of [`Self::attend`] find, before the output projection. Shapes as there.
+    pub fn look_up(&self, hidden: Tensor<3>, cache: &KeyValue) -> Tensor<3> {
+        self.attention.look_up(normalize(&self.norm, hidden), cache)
+    }
+
+    /// One layer in the place of three: `W_out` folded into the right half of `W_p`, and the output projection of the
+    /// block's own attention into the left half. Of what the heads of the one and the other found, it makes
+    /// `W_p [s; r] + b_p`.
+    ///
+    /// # Shapes
+    /// - own: `[d, d]`
+    /// - output: `[2 * d, d]`, without one for adapters without a projection
+    pub fn fold(&self, own: &Linear) -> Option<Linear> {
+        let proj = self.proj.as_ref()?;
+        let dtype = proj.weight.val().dtype();
+        let wide = |x: &Param<Tensor<2>>| x.val().cast(DType::F32);
+        let [_, d] = proj.weight.dims();
+        let halves = wide(&proj.weight).chunk(2, 0);
+        let mut weights = Vec::with_capacity(2);
+        let mut bias = proj.bias.as_ref().map_or_else(
+            || Tensor::zeros([1, d], (&proj.weight.val().device(), DType::F32)),
+            |bias| bias.val().cast(DType::F32).reshape([1, d]),
+        );
+        for (half, out) in halves.into_iter().zip([own, &self.attention.to_out]) {
+            if let Some(of_out) = &out.bias {
+                bias = bias + of_out.val().cast(DType::F32).reshape([1, d]).matmul(half.clone());
+            }
+            weights.push(wide(&out.weight).matmul(half));
+        }
+        Some(Linear {
+            weight: Param::from_tensor(Tensor::cat(weights, 0).cast(dtype)),
+            bias: Some(Param::from_tensor(bias.reshape([d]).cast(dtype))),
+        })
+    }
+
     /// The queries of [`Self::attend`], as [`Attention::queries`] lays them out.
     ///
     /// # Shapes

@@ -1,5 +1,8 @@
 //! Adapters at work inside the denoiser's blocks.
 
+use std::ops::Range;
+
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::dreamcache::adapter::{Adapters, ConditioningAdapter, Variant};
@@ -7,6 +10,7 @@ use crate::dreamcache::cache::ReferenceCache;
 use crate::dreamcache::maps::AttentionMaps;
 use crate::dreamcache::placement::CachePoint;
 use crate::error::Error;
+use crate::unet::UNet;
 use crate::unet::attention::KeyValue;
 use crate::unet::transformer::BlockHook;
 
@@ -60,6 +64,30 @@ impl ProjectedCache {
     }
 }
 
+/// The output projections of adapters, folded into one layer a point: see [`ConditioningAdapter::fold`]. They depend on
+/// the adapters and the denoiser alone.
+#[derive(Clone, Debug)]
+pub struct FoldedProjections {
+    /// By attention layer, ascending.
+    layers: Vec<(usize, Linear)>,
+}
+
+impl FoldedProjections {
+    /// Folds adapters into the blocks of their denoiser. Empty for adapters without a projection.
+    pub fn new(adapters: &Adapters, unet: &UNet) -> Self {
+        let transformers = unet.transformers();
+        let layers = adapters.points().iter().zip(adapters.layers()).filter_map(|(point, adapter)| {
+            let own = &transformers.get(point.layer)?.transformer_blocks[0].attn1.to_out;
+            Some((point.layer, adapter.fold(own)?))
+        });
+        Self { layers: layers.collect() }
+    }
+
+    fn at(&self, layer: usize) -> Option<&Linear> {
+        self.layers.iter().find(|(at, _)| *at == layer).map(|(_, linear)| linear)
+    }
+}
+
 /// Whose pictures to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Personalisation<'a> {
@@ -67,6 +95,8 @@ pub struct Personalisation<'a> {
     pub adapters: &'a Adapters,
     /// The subject.
     pub cache: &'a ProjectedCache,
+    /// The same rule in fewer multiplications, up to rounding; not for training.
+    pub folded: Option<&'a FoldedProjections>,
     /// How much of the adapters' contribution is taken: 1 is the paper's rule, 0 the backbone, exactly.
     pub strength: f64,
 }
@@ -93,47 +123,78 @@ impl<'a> Personalisation<'a> {
 }
 
 impl<'a> Conditioning<'a> {
-    /// The adapter, and what the rows from `first_row` on find in the cache.
-    fn find(
+    /// The adapter and the cache at a layer, and the states of the rows from `first_row` on.
+    fn ask(
         &mut self,
         layer: usize,
         variants: &[Variant],
         hidden: &Tensor<3>,
-    ) -> Option<(&'a ConditioningAdapter, Tensor<3>)> {
+    ) -> Option<(&'a ConditioningAdapter, &'a KeyValue, Tensor<3>)> {
         let (adapter, (point, cache)) = self.personalisation.at(layer, variants)?;
-        let [batch, tokens, d] = hidden.dims();
-        let hidden = hidden.clone().slice([self.first_row..batch, 0..tokens, 0..d]);
+        let [batch, ..] = hidden.dims();
+        let hidden = rows(hidden, self.first_row..batch);
         if let Some((maps, rows)) = &mut self.maps {
             let queries = adapter.queries(hidden.clone(), cache);
             maps.record(point, queries, &cache.key, batch - self.first_row, *rows);
         }
-        Some((adapter, adapter.attend(hidden, cache)))
+        Some((adapter, cache, hidden))
+    }
+
+    /// What the rows from `first_row` on find in the cache.
+    fn find(&mut self, layer: usize, variants: &[Variant], hidden: &Tensor<3>) -> Option<Tensor<3>> {
+        let (adapter, cache, hidden) = self.ask(layer, variants, hidden)?;
+        Some(adapter.attend(hidden, cache))
     }
 
     /// `change` of the rows that use the cache, after the others as they are.
     fn join(&self, plain: Tensor<3>, change: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
-        let [batch, tokens, d] = plain.dims();
+        let [batch, ..] = plain.dims();
         let first = self.first_row;
         if first == 0 {
             return change(plain);
         }
-        let cached = change(plain.clone().slice([first..batch, 0..tokens, 0..d]));
-        Tensor::cat(vec![plain.slice([0..first, 0..tokens, 0..d]), cached], 0)
+        let cached = change(rows(&plain, first..batch));
+        Tensor::cat(vec![rows(&plain, 0..first), cached], 0)
     }
 }
 
+fn rows(x: &Tensor<3>, rows: Range<usize>) -> Tensor<3> {
+    let [_, tokens, d] = x.dims();
+    x.clone().slice([rows, 0..tokens, 0..d])
+}
+
 impl BlockHook for Conditioning<'_> {
-    fn after_self_attention(&mut self, layer: usize, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+    fn after_self_attention(
+        &mut self,
+        layer: usize,
+        hidden: Tensor<3>,
+        found: Tensor<3>,
+        to_out: &Linear,
+    ) -> Tensor<3> {
         let strength = self.personalisation.strength;
-        let Some((adapter, found)) = self.find(layer, &[Variant::SpatialConcat, Variant::SpatialSum], &hidden) else {
-            return hidden + attended;
+        let Some((adapter, cache, states)) = self.ask(layer, &[Variant::SpatialConcat, Variant::SpatialSum], &hidden)
+        else {
+            return hidden + dc_kernels::linear(to_out, found);
         };
-        hidden
-            + self.join(attended, |s| {
-                let mixed = adapter.mix(s.clone(), found);
-                // At strength 1 the two s cancel; computing them would only round.
-                if strength == 1.0 { mixed } else { (mixed - s.clone()) * strength + s }
-            })
+        // At strength 1 the two s cancel; computing them would only round.
+        let weigh =
+            |mixed: Tensor<3>, s: Tensor<3>| if strength == 1.0 { mixed } else { (mixed - s.clone()) * strength + s };
+        if let Some(folded) = self.personalisation.folded.and_then(|folded| folded.at(layer)) {
+            let [batch, ..] = found.dims();
+            let own = rows(&found, self.first_row..batch);
+            let both = Tensor::cat(vec![own.clone(), adapter.look_up(states, cache)], 2);
+            let mut cached = dc_kernels::linear(folded, both);
+            if strength != 1.0 {
+                cached = weigh(cached, dc_kernels::linear(to_out, own));
+            }
+            let attended = match self.first_row {
+                0 => cached,
+                first => Tensor::cat(vec![dc_kernels::linear(to_out, rows(&found, 0..first)), cached], 0),
+            };
+            return hidden + attended;
+        }
+        let from_cache = adapter.attend(states, cache);
+        hidden + self.join(dc_kernels::linear(to_out, found), |s| weigh(adapter.mix(s.clone(), from_cache), s))
     }
 
     fn after_cross_attention(&mut self, layer: usize, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
@@ -141,7 +202,7 @@ impl BlockHook for Conditioning<'_> {
         let found = self.find(layer, &[Variant::TextualSum], &hidden);
         let plain = hidden + attended;
         match found {
-            Some((_, found)) => self.join(plain, |f| f + found * strength),
+            Some(found) => self.join(plain, |f| f + found * strength),
             None => plain,
         }
     }
@@ -149,7 +210,7 @@ impl BlockHook for Conditioning<'_> {
     fn after_block(&mut self, layer: usize, hidden: Tensor<3>) -> Tensor<3> {
         let strength = self.personalisation.strength;
         match self.find(layer, &[Variant::DecoupledBlocks], &hidden) {
-            Some((_, found)) => self.join(hidden, |f| f + found * strength),
+            Some(found) => self.join(hidden, |f| f + found * strength),
             None => hidden,
         }
     }

@@ -14,6 +14,7 @@ use crate::dreamcache::conditioning::{Conditioning, Personalisation};
 use crate::dreamcache::maps::AttentionMaps;
 use crate::error::Error;
 use crate::unet::UNet;
+use crate::unet::transformer::{Backbone, BlockHook};
 
 /// A rule and its scales. Without a cache both are classifier-free guidance, with `scale` or `text_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,9 +128,8 @@ impl Denoiser<'_> {
         maps: Option<&mut AttentionMaps>,
     ) -> Result<Tensor<4>, Error> {
         let images = latents.dims()[0];
-        let personalisation = self.personalisation.filter(|p| cache_active && p.strength != 0.0);
+        let personalisation = self.active(cache_active);
         let rows = self.guidance.rows(personalisation.is_some());
-        let dtype = self.unet.dtype();
         if self.cond.dims()[1..] != self.uncond.dims()[1..] {
             let (cond, uncond) = (self.cond.dims(), self.uncond.dims());
             return Err(Error::Argument(format!("contexts of the shapes {cond:?} and {uncond:?} make no batch")));
@@ -137,27 +137,46 @@ impl Denoiser<'_> {
         let contexts = (rows.iter())
             .map(|row| repeat(if row.text { &self.cond } else { &self.uncond }, images))
             .collect::<Result<Vec<_>, _>>()?;
-        let context = Tensor::cat(contexts, 0).cast(dtype);
-        let batch = Tensor::cat(vec![latents.clone(); rows.len()], 0).cast(dtype);
+        let context = Tensor::cat(contexts, 0).cast(self.unet.dtype());
         let timesteps = vec![timestep as f32; rows.len() * images];
+        let outputs = self.evaluate(&rows, latents, personalisation, maps, |batch, hook| {
+            self.unet.forward_with(batch, &timesteps, context, hook)
+        })?;
+        self.guidance.combine(personalisation.is_some(), outputs)
+    }
 
+    /// The subject at a step, if there is one that changes anything.
+    pub(super) fn active(&self, cache_active: bool) -> Option<Personalisation<'_>> {
+        self.personalisation.filter(|p| cache_active && p.strength != 0.0)
+    }
+
+    /// Evaluates the model by `run`, which gets a batch of these rows and the hook to use, and gives the predictions row
+    /// by row.
+    pub(super) fn evaluate(
+        &self,
+        rows: &[Row],
+        latents: &Tensor<4>,
+        personalisation: Option<Personalisation<'_>>,
+        maps: Option<&mut AttentionMaps>,
+        run: impl FnOnce(Tensor<4>, &mut dyn BlockHook) -> Result<Tensor<4>, Error>,
+    ) -> Result<Vec<Tensor<4>>, Error> {
+        let images = latents.dims()[0];
+        let batch = Tensor::cat(vec![latents.clone(); rows.len()], 0).cast(self.unet.dtype());
         let output = match personalisation {
-            None => self.unet.forward(batch, &timesteps, context)?,
+            None => run(batch, &mut Backbone)?,
             Some(personalisation) => {
                 let first_row = rows.iter().take_while(|row| !row.cached).count() * images;
                 let maps = maps.map(|maps| (maps, images));
-                let mut hook = Conditioning { personalisation, first_row, maps };
-                self.unet.forward_with(batch, &timesteps, context, &mut hook)?
+                run(batch, &mut Conditioning { personalisation, first_row, maps })?
             }
         };
         // Guidance multiplies rounding errors, so predictions are combined in the latents' own number type.
-        let outputs = output.cast(latents.dtype()).chunk(rows.len(), 0);
-        self.guidance.combine(personalisation.is_some(), outputs)
+        Ok(output.cast(latents.dtype()).chunk(rows.len(), 0))
     }
 }
 
 /// A context for each image.
-fn repeat(context: &Tensor<3>, images: usize) -> Result<Tensor<3>, Error> {
+pub(super) fn repeat(context: &Tensor<3>, images: usize) -> Result<Tensor<3>, Error> {
     let [rows, tokens, context_dim] = context.dims();
     match rows {
         _ if rows == images => Ok(context.clone()),

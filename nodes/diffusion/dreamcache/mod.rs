@@ -13,6 +13,7 @@
 //! | [`names`] | what the adapters' tensors are called in files |
 //! | [`conditioning`] | adapters at work: [`ProjectedCache`] and the hook in the denoiser's blocks |
 //! | [`guidance`] | [`Guidance`] rules and the [`Denoiser`] that a sampling loop calls |
+//! | [`steps`] | [`Steps`]: a denoiser along a schedule, and what is computed once for all steps |
 //! | [`maps`] | where the adapters look on the reference |
 
 pub mod adapter;
@@ -23,14 +24,16 @@ pub mod guidance;
 pub mod maps;
 pub mod names;
 pub mod placement;
+pub mod steps;
 
 #[cfg(test)]
 mod parity;
 
 pub use adapter::{AdapterConfig, Adapters, Variant};
 pub use cache::ReferenceCache;
-pub use conditioning::{Personalisation, ProjectedCache};
+pub use conditioning::{FoldedProjections, Personalisation, ProjectedCache};
 pub use file::{CacheOrigin, load_cache, read_origin, save_cache};
 pub use guidance::{Denoiser, Guidance};
 pub use maps::AttentionMaps;
 pub use placement::{CachePoint, Placement};
+pub use steps::Steps;

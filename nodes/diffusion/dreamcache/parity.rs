@@ -65,7 +65,12 @@ impl Setup {
             cond: self.cond.clone(),
             uncond: self.uncond.clone(),
             guidance,
-            personalisation: cache.map(|cache| Personalisation { adapters: &self.adapters, cache, strength }),
+            personalisation: cache.map(|cache| Personalisation {
+                adapters: &self.adapters,
+                cache,
+                folded: None,
+                strength,
+            }),
         }
     }
 
@@ -222,7 +227,7 @@ fn rows_are_independent() {
         let latents = Tensor::cat(vec![setup.latents.clone(); 3], 0);
         let context = Tensor::cat(vec![setup.uncond.clone(), setup.uncond.clone(), setup.cond.clone()], 0);
         let plain = setup.unet.forward(latents.clone(), &[501.0; 3], context.clone()).expect("they fit");
-        let personalisation = Personalisation { adapters: &setup.adapters, cache: &cache, strength: 1.0 };
+        let personalisation = Personalisation { adapters: &setup.adapters, cache: &cache, folded: None, strength: 1.0 };
         let mut hook = conditioning::Conditioning { personalisation, first_row: 1, maps: None };
         let mixed = setup.unet.forward_with(latents, &[501.0; 3], context, &mut hook).expect("they fit");
         let row = |x: &Tensor<4>, i: usize| values(&x.clone().narrow(0, i, 1));
@@ -230,6 +235,94 @@ fn rows_are_independent() {
         assert_ne!(row(&mixed, 1), row(&plain, 1), "{variant:?}");
         let alone = setup.predict(Some(&cache), 1.0, UNGUIDED);
         check_close(&format!("{variant:?}"), &row(&mixed, 2), &alone, tolerance(1e-5));
+    }
+}
+
+/// Folded projections are the same rule at every strength, and leave rows without the cache alone, bit by bit.
+#[test]
+fn folded_projections_change_nothing() {
+    for family in ["sd15", "sd21"] {
+        let setup = setup(family, AdapterConfig::default());
+        let cache = setup.projected();
+        let folded = FoldedProjections::new(&setup.adapters, &setup.unet);
+        for (guidance, strength, limit) in [
+            (UNGUIDED, 1.0, 1e-5),
+            (UNGUIDED, 0.5, 1e-5),
+            (JOINT, 1.0, 5e-5),
+            (COMBINED, 1.0, 5e-5),
+            (COMBINED, 0.7, 5e-5),
+        ] {
+            let mut denoiser = setup.denoiser(Some(&cache), strength, guidance);
+            let plain = denoiser.predict(&setup.latents, 501.0, true, None).expect("they fit");
+            denoiser.personalisation = denoiser.personalisation.map(|p| Personalisation { folded: Some(&folded), ..p });
+            let found = denoiser.predict(&setup.latents, 501.0, true, None).expect("they fit");
+            let name = format!("{family}, {guidance:?}, strength {strength}");
+            check_close(&name, &values(&found), &values(&plain), tolerance(limit));
+            assert_ne!(values(&found), values(&plain), "{name}: the folded layers are used");
+        }
+        let latents = Tensor::cat(vec![setup.latents.clone(); 2], 0);
+        let context = Tensor::cat(vec![setup.uncond.clone(), setup.cond.clone()], 0);
+        let plain = setup.unet.forward(latents.clone(), &[501.0; 2], context.clone()).expect("they fit");
+        let personalisation =
+            Personalisation { adapters: &setup.adapters, cache: &cache, folded: Some(&folded), strength: 1.0 };
+        let mut hook = conditioning::Conditioning { personalisation, first_row: 1, maps: None };
+        let mixed = setup.unet.forward_with(latents, &[501.0; 2], context, &mut hook).expect("they fit");
+        assert_eq!(values(&mixed.narrow(0, 0, 1)), values(&plain.narrow(0, 0, 1)), "{family}");
+    }
+}
+
+/// Texts and timesteps made ready once give what each step makes of them.
+#[test]
+fn steps_are_predictions() {
+    let timesteps = [801.0, 501.0, 333.25];
+    for family in ["sd15", "sd21"] {
+        let setup = setup(family, AdapterConfig::default());
+        let cache = setup.projected();
+        let latents = Tensor::cat(vec![setup.latents.clone(), input("other", [1, 4, 16, 16], 1.7)], 0);
+        for (cache, guidance) in [(None, JOINT), (Some(&cache), JOINT), (Some(&cache), COMBINED), (None, UNGUIDED)] {
+            let denoiser = setup.denoiser(cache, 1.0, guidance);
+            let mut steps = Steps::new(denoiser.clone(), &timesteps);
+            // The second step is one of plain sampling.
+            for (step, (timestep, active)) in timesteps.into_iter().zip([true, false, true]).enumerate() {
+                let expected = denoiser.predict(&latents, timestep, active, None).expect("they fit");
+                let found = steps.predict(&latents, step, active, None).expect("they fit");
+                let name = format!("{family}, {guidance:?}, step {step}");
+                check_close(&name, &values(&found), &values(&expected), tolerance(1e-5));
+            }
+            assert!(steps.predict(&latents, timesteps.len(), true, None).is_err());
+        }
+        // Bit by bit the plain sampler: no cache, strength 0, a step that does not use it.
+        let mut plain = Steps::new(setup.denoiser(None, 1.0, JOINT), &timesteps);
+        let expected = values(&plain.predict(&latents, 1, true, None).expect("they fit"));
+        for (strength, active) in [(0.0, true), (1.0, false)] {
+            let mut steps = Steps::new(setup.denoiser(Some(&cache), strength, JOINT), &timesteps);
+            assert_eq!(values(&steps.predict(&latents, 1, active, None).expect("they fit")), expected, "{family}");
+        }
+    }
+}
+
+/// Between the steps that look at the cache alone, what it changed there counts.
+#[test]
+fn combined_guidance_can_share_what_the_cache_changes() {
+    let setup = setup("sd15", AdapterConfig::default());
+    let cache = setup.projected();
+    let timesteps = [801.0, 781.0, 761.0, 741.0];
+    let of = |cache: Option<&ProjectedCache>, context: &Tensor<3>, timestep: f64| {
+        let denoiser = Denoiser { cond: context.clone(), ..setup.denoiser(cache, 1.0, UNGUIDED) };
+        denoiser.predict(&setup.latents, timestep, true, None).expect("they fit")
+    };
+    let denoiser = setup.denoiser(Some(&cache), 1.0, COMBINED);
+    let mut steps = Steps::new(denoiser, &timesteps).sharing(3);
+    let mut change = None;
+    for (step, timestep) in timesteps.into_iter().enumerate() {
+        let found = steps.predict(&setup.latents, step, true, None).expect("they fit");
+        let (nothing, both) = (of(None, &setup.uncond, timestep), of(Some(&cache), &setup.cond, timestep));
+        if step % 3 == 0 {
+            change = Some(of(Some(&cache), &setup.uncond, timestep) - nothing.clone());
+        }
+        let image = nothing.clone() + change.clone().expect("looked at in the first step");
+        let expected = COMBINED.combine(true, vec![nothing, image, both]).expect("three");
+        check_close(&format!("step {step}"), &values(&found), &values(&expected), tolerance(5e-5));
     }
 }
 
@@ -327,7 +420,7 @@ fn the_full_model_is_upstreams() {
     let noisy = input("fullref", [1, 4, 8, 8], 1.7);
     let cache = ReferenceCache::of_noisy(&unet, noisy, uncond.clone(), CacheConfig::default()).expect("they fit");
     let cache = ProjectedCache::new(&adapters, &cache).expect("of the same denoiser");
-    let personalisation = Some(Personalisation { adapters: &adapters, cache: &cache, strength: 1.0 });
+    let personalisation = Some(Personalisation { adapters: &adapters, cache: &cache, folded: None, strength: 1.0 });
     let denoiser = Denoiser { unet: &unet, cond, uncond, guidance: UNGUIDED, personalisation };
     let cached = denoiser.predict(&latents, 500.0, true, None).expect("they fit");
     check_fixture("full_sd15.dreamcache/out", &cached, tolerance(1e-5));

@@ -213,7 +213,7 @@ impl Task for AdaptersTask<'_> {
         let Personalised { noised, context, references, reference_context } = batch;
         let n = noised.timesteps.len();
         let cache = self.project(model, references, reference_context, n)?;
-        let personalisation = Personalisation { adapters: model, cache: &cache, strength: 1.0 };
+        let personalisation = Personalisation { adapters: model, cache: &cache, folded: None, strength: 1.0 };
         let mut hook = Conditioning { personalisation, first_row: 0, maps: None };
         let (noisy, context) = (self.latents(noised.noisy, n), self.context(context, n));
         let predicted = self.base.unet.forward_with(noisy, &noised.timesteps, context, &mut hook)?;
@@ -249,7 +249,7 @@ impl Task for AdaptersTask<'_> {
             cond: self.context(context, n),
             uncond: self.context(self.contexts.empty().to_vec(), 1),
             guidance: Guidance::Joint { scale: SHOWN_GUIDANCE },
-            personalisation: Some(Personalisation { adapters: model, cache: &cache, strength: 1.0 }),
+            personalisation: Some(Personalisation { adapters: model, cache: &cache, folded: None, strength: 1.0 }),
         };
         let schedule = Schedule::new(&self.base.scheduler, Sampler::Ddim, SHOWN_STEPS, 0.0)?;
         let shape = self.latents(vec![0.0; n * pool.latent_len()], n).dims();

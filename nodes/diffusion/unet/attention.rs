@@ -57,15 +57,6 @@ impl Attention {
         })
     }
 
-    /// # Shapes
-    /// - hidden: `[batch, tokens, d]`
-    /// - context: `[batch, context_tokens, context_dim]`
-    /// - output: `[batch, tokens, d]`
-    pub fn forward(&self, hidden: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
-        let context = self.project(context);
-        self.attend(hidden, &context)
-    }
-
     /// Keys and values of a context.
     ///
     /// # Shapes
@@ -85,6 +76,11 @@ impl Attention {
     /// - context: of the same batch, or of batch 1 for all rows
     /// - output: `[batch, tokens, d]`
     pub fn attend(&self, hidden: Tensor<3>, context: &KeyValue) -> Tensor<3> {
+        dc_kernels::linear(&self.to_out, self.look_up(hidden, context))
+    }
+
+    /// What the heads of [`Self::attend`] find, side by side, before the output projection. Shapes as there.
+    pub fn look_up(&self, hidden: Tensor<3>, context: &KeyValue) -> Tensor<3> {
         let shape = hidden.dims();
         let query = self.queries(hidden, context);
         let KeyValue { key, value } = context.clone();
@@ -95,7 +91,7 @@ impl Attention {
         } else {
             attention(query, key, value, false)
         };
-        dc_kernels::linear(&self.to_out, mixed.swap_dims(1, 2).reshape(shape))
+        mixed.swap_dims(1, 2).reshape(shape)
     }
 
     /// The queries that [`Self::attend`] compares with the keys. Rows that share one context are laid side by side as

@@ -10,6 +10,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::error::Error;
 use crate::layers::{conv2d, group_norm};
+use crate::unet::conditions::{LayerText, TextContext, TimeOffsets};
 use crate::unet::config::UNetConfig;
 use crate::unet::resnet::{ResnetBlock, load_downsampler, load_upsampler, upsample};
 use crate::unet::time::TimeEmbedding;
@@ -47,20 +48,40 @@ struct Middle {
 
 /// What goes along through one pass: the conditions, the observers, and how many attention layers have been passed.
 struct Pass<'a, B> {
-    time: Tensor<2>,
-    context: Tensor<3>,
+    conditions: Conditions<'a>,
     hook: &'a mut dyn BlockHook,
     /// Sees what enters each spatial transformer, and may end the pass there.
     tap: &'a mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
     layer: usize,
+    resnet: usize,
+}
+
+/// What a pass is conditioned on: as it came, or as it was made for many passes.
+enum Conditions<'a> {
+    /// `[batch, time_embed_dim]` and `[batch, context_tokens, context_dim]`.
+    Plain(Tensor<2>, Tensor<3>),
+    Prepared(TimeOffsets, &'a TextContext),
 }
 
 impl<B> Pass<'_, B> {
+    fn convolve(&mut self, resnet: &ResnetBlock, hidden: Tensor<4>) -> Tensor<4> {
+        let offset = match &self.conditions {
+            Conditions::Plain(time, _) => resnet.offset(time),
+            Conditions::Prepared(offsets, _) => offsets.resnets[self.resnet].clone(),
+        };
+        self.resnet += 1;
+        resnet.forward(hidden, offset)
+    }
+
     fn attend(&mut self, transformer: &SpatialTransformer, hidden: Tensor<4>) -> ControlFlow<B, Tensor<4>> {
         let layer = self.layer;
         self.layer += 1;
         (self.tap)(layer, &hidden)?;
-        ControlFlow::Continue(transformer.forward(layer, hidden, &self.context, self.hook))
+        let text = match &self.conditions {
+            Conditions::Plain(_, context) => LayerText::Context(context),
+            Conditions::Prepared(_, text) => LayerText::Projected(&text.layers[layer]),
+        };
+        ControlFlow::Continue(transformer.forward(layer, hidden, text, self.hook))
     }
 }
 
@@ -113,6 +134,52 @@ impl UNet {
     ) -> Result<Tensor<4>, Error> {
         let mut tap = |_, _: &Tensor<4>| ControlFlow::<Infallible>::Continue(());
         let ControlFlow::Continue(output) = self.run(latents, timesteps, context, hook, &mut tap)?;
+        Ok(output)
+    }
+
+    /// A text for [`Self::forward_prepared`]: its keys and values at every attention to it.
+    ///
+    /// # Shapes
+    /// - context: `[batch, context_tokens, context_dim]`
+    ///
+    /// # Errors
+    /// When it does not fit the model.
+    pub fn project_text(&self, context: &Tensor<3>) -> Result<TextContext, Error> {
+        self.check_context(context)?;
+        Ok(TextContext { layers: self.transformers().iter().map(|layer| layer.project_text(context)).collect() })
+    }
+
+    /// Timesteps for [`Self::forward_prepared`], 0 to 999, fractions allowed.
+    pub fn embed_times(&self, timesteps: &[f32]) -> TimeOffsets {
+        let time = self.time_embedding.forward(timesteps);
+        let encoder = self.down_blocks.iter().flat_map(|level| &level.resnets);
+        let decoder = self.up_blocks.iter().flat_map(|level| &level.resnets);
+        let resnets = encoder.chain([&self.mid_block.first, &self.mid_block.second]).chain(decoder);
+        TimeOffsets { resnets: resnets.map(|resnet| resnet.offset(&time)).collect() }
+    }
+
+    /// What [`Self::forward_with`] gives, of conditions that were made before.
+    ///
+    /// # Shapes
+    /// - latents, output: as in [`Self::forward`]
+    /// - times: one timestep for each of the batch
+    /// - text: one text for each of the batch
+    ///
+    /// # Errors
+    /// When these do not fit each other.
+    pub fn forward_prepared(
+        &self,
+        latents: Tensor<4>,
+        times: TimeOffsets,
+        text: &TextContext,
+        hook: &mut dyn BlockHook,
+    ) -> Result<Tensor<4>, Error> {
+        let timesteps = times.resnets.first().map_or(0, |offsets| offsets.dims()[0]);
+        self.check(&latents, [timesteps, text.rows()])?;
+        let mut tap = |_, _: &Tensor<4>| ControlFlow::<Infallible>::Continue(());
+        let conditions = Conditions::Prepared(times, text);
+        let mut pass = Pass { conditions, hook, tap: &mut tap, layer: 0, resnet: 0 };
+        let ControlFlow::Continue(output) = self.blocks(latents, &mut pass);
         Ok(output)
     }
 
@@ -178,9 +245,10 @@ impl UNet {
         hook: &mut dyn BlockHook,
         tap: &mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, Tensor<4>>, Error> {
-        self.check(&latents, timesteps, &context)?;
-        let time = self.time_embedding.forward(timesteps);
-        Ok(self.blocks(latents, &mut Pass { time, context, hook, tap, layer: 0 }))
+        self.check(&latents, [timesteps.len(), context.dims()[0]])?;
+        self.check_context(&context)?;
+        let conditions = Conditions::Plain(self.time_embedding.forward(timesteps), context);
+        Ok(self.blocks(latents, &mut Pass { conditions, hook, tap, layer: 0, resnet: 0 }))
     }
 
     fn blocks<B>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
@@ -199,18 +267,27 @@ impl UNet {
         ))
     }
 
-    fn check(&self, latents: &Tensor<4>, timesteps: &[f32], context: &Tensor<3>) -> Result<(), Error> {
+    fn check(&self, latents: &Tensor<4>, [timesteps, contexts]: [usize; 2]) -> Result<(), Error> {
         let [batch, channels, height, width] = latents.dims();
-        let [rows, tokens, context_dim] = context.dims();
         let in_channels = self.config.in_channels;
         let message = if channels != in_channels {
             format!("the denoiser takes latents of {in_channels} channels, found {channels}")
-        } else if context_dim != self.config.cross_attention_dim {
+        } else if [batch, height, width].contains(&0) {
+            format!("latents of shape {:?} are empty", latents.dims())
+        } else if contexts != batch || timesteps != batch {
+            format!("{batch} latents need as many contexts and timesteps, found {contexts} and {timesteps}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::Argument(message))
+    }
+
+    fn check_context(&self, context: &Tensor<3>) -> Result<(), Error> {
+        let [_, tokens, context_dim] = context.dims();
+        let message = if context_dim != self.config.cross_attention_dim {
             format!("the denoiser takes a text context {} wide, found {context_dim}", self.config.cross_attention_dim)
-        } else if [batch, height, width, tokens].contains(&0) {
-            format!("latents of shape {:?} or context of shape {:?} are empty", latents.dims(), context.dims())
-        } else if rows != batch || timesteps.len() != batch {
-            format!("{batch} latents need as many contexts and timesteps, found {rows} and {}", timesteps.len())
+        } else if tokens == 0 {
+            format!("a context of shape {:?} is empty", context.dims())
         } else {
             return Ok(());
         };
@@ -264,7 +341,7 @@ impl Level {
         pass: &mut Pass<'_, B>,
     ) -> ControlFlow<B, Tensor<4>> {
         for (j, resnet) in self.resnets.iter().enumerate() {
-            hidden = resnet.forward(hidden, &pass.time);
+            hidden = pass.convolve(resnet, hidden);
             if let Some(attention) = self.attentions.get(j) {
                 hidden = pass.attend(attention, hidden)?;
             }
@@ -285,7 +362,7 @@ impl Level {
     ) -> ControlFlow<B, Tensor<4>> {
         for (j, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("the encoder leaves a skip for every ResNet of the decoder");
-            hidden = resnet.forward(Tensor::cat(vec![hidden, skip], 1), &pass.time);
+            hidden = pass.convolve(resnet, Tensor::cat(vec![hidden, skip], 1));
             if let Some(attention) = self.attentions.get(j) {
                 hidden = pass.attend(attention, hidden)?;
             }
@@ -310,9 +387,9 @@ impl Middle {
     }
 
     fn forward<B>(&self, hidden: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
-        let hidden = self.first.forward(hidden, &pass.time);
+        let hidden = pass.convolve(&self.first, hidden);
         let hidden = pass.attend(&self.attention, hidden)?;
-        ControlFlow::Continue(self.second.forward(hidden, &pass.time))
+        ControlFlow::Continue(pass.convolve(&self.second, hidden))
     }
 }
 

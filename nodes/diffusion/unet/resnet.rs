@@ -40,17 +40,25 @@ impl ResnetBlock {
 
     /// # Shapes
     /// - hidden: `[batch, d_input, height, width]`
-    /// - time: `[batch, time_embed_dim]`
+    /// - offset: `[batch, d]`, as [`Self::offset`] makes it
     /// - output: `[batch, d, height, width]`
-    pub fn forward(&self, hidden: Tensor<4>, time: &Tensor<2>) -> Tensor<4> {
+    pub fn forward(&self, hidden: Tensor<4>, offset: Tensor<2>) -> Tensor<4> {
         let x = dc_kernels::conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden.clone(), None));
-        let time = dc_kernels::linear(&self.time_emb_proj, silu(time.clone()));
-        let x = dc_kernels::conv2d(&self.conv2, group_norm_silu(&self.norm2, x, Some(time)));
+        let x = dc_kernels::conv2d(&self.conv2, group_norm_silu(&self.norm2, x, Some(offset)));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => dc_kernels::conv2d(conv, hidden),
             None => hidden,
         };
         shortcut + x
+    }
+
+    /// What a timestep adds to each channel, from its embedding.
+    ///
+    /// # Shapes
+    /// - time: `[batch, time_embed_dim]`
+    /// - output: `[batch, d]`
+    pub fn offset(&self, time: &Tensor<2>) -> Tensor<2> {
+        dc_kernels::linear(&self.time_emb_proj, silu(time.clone()))
     }
 }
 

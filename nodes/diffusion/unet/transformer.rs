@@ -7,19 +7,26 @@ use burn::tensor::Tensor;
 
 use crate::error::Error;
 use crate::layers::{group_norm, layer_norm, linear, normalize};
-use crate::unet::attention::{Attention, FeedForward};
+use crate::unet::attention::{Attention, FeedForward, KeyValue};
+use crate::unet::conditions::LayerText;
 use crate::unet::config::UNetConfig;
 use crate::weights::Weights;
 
 /// Where DreamCache joins in: the first transformer block of each attention layer asks it how the states go on.
 /// The defaults are the backbone's own rules. Layers are numbered encoder, middle, decoder, from 0.
 pub trait BlockHook {
-    /// From the states `f` and what their self-attention returned, `s`.
+    /// From the states `f` and what the heads of their self-attention found, of which `to_out` makes its result `s`.
     ///
     /// # Shapes
-    /// - hidden, attended, output: `[batch, tokens, d]`
-    fn after_self_attention(&mut self, _layer: usize, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        hidden + attended
+    /// - hidden, found, output: `[batch, tokens, d]`
+    fn after_self_attention(
+        &mut self,
+        _layer: usize,
+        hidden: Tensor<3>,
+        found: Tensor<3>,
+        to_out: &Linear,
+    ) -> Tensor<3> {
+        hidden + dc_kernels::linear(to_out, found)
     }
 
     /// From the states and what their attention to the text returned.
@@ -72,11 +79,12 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Tensor<3>, hook: &mut dyn BlockHook) -> Tensor<3> {
+    fn forward(&self, layer: usize, hidden: Tensor<3>, text: &KeyValue, hook: &mut dyn BlockHook) -> Tensor<3> {
         let normed = normalize(&self.norm1, hidden.clone());
-        let attended = self.attn1.forward(normed.clone(), normed);
-        let hidden = hook.after_self_attention(layer, hidden, attended);
-        let attended = self.attn2.forward(normalize(&self.norm2, hidden.clone()), context.clone());
+        let own = self.attn1.project(normed.clone());
+        let found = self.attn1.look_up(normed, &own);
+        let hidden = hook.after_self_attention(layer, hidden, found, &self.attn1.to_out);
+        let attended = self.attn2.attend(normalize(&self.norm2, hidden.clone()), text);
         let hidden = hook.after_cross_attention(layer, hidden, attended);
         let hidden = self.ff.forward(normalize(&self.norm3, hidden.clone())) + hidden;
         hook.after_block(layer, hidden)
@@ -107,16 +115,28 @@ impl SpatialTransformer {
         })
     }
 
+    /// Keys and values of a text, by transformer block.
+    ///
+    /// # Shapes
+    /// - context: `[batch, context_tokens, context_dim]`
+    pub fn project_text(&self, context: &Tensor<3>) -> Vec<KeyValue> {
+        self.transformer_blocks.iter().map(|block| block.attn2.project(context.clone())).collect()
+    }
+
     /// # Shapes
     /// - hidden, output: `[batch, d, height, width]`
-    /// - context: `[batch, context_tokens, context_dim]`
-    pub fn forward(&self, layer: usize, hidden: Tensor<4>, context: &Tensor<3>, hook: &mut dyn BlockHook) -> Tensor<4> {
+    /// - text: of the same batch
+    pub fn forward(&self, layer: usize, hidden: Tensor<4>, text: LayerText, hook: &mut dyn BlockHook) -> Tensor<4> {
         let shape = hidden.dims();
         let mut tokens = dc_kernels::linear(&self.proj_in, flatten(dc_kernels::group_norm(&self.norm, hidden.clone())));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
+            let text = match text {
+                LayerText::Context(context) => &block.attn2.project(context.clone()),
+                LayerText::Projected(blocks) => &blocks[i],
+            };
             tokens = match i {
-                0 => block.forward(layer, tokens, context, hook),
-                _ => block.forward(layer, tokens, context, &mut Backbone),
+                0 => block.forward(layer, tokens, text, hook),
+                _ => block.forward(layer, tokens, text, &mut Backbone),
             };
         }
         dc_kernels::linear(&self.proj_out, tokens).swap_dims(1, 2).reshape(shape) + hidden

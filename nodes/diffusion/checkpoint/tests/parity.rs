@@ -8,7 +8,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::checkpoint::{SafeTensors, load_adapters};
 use crate::dreamcache::cache::CacheConfig;
-use crate::dreamcache::{Denoiser, Guidance, Personalisation, ProjectedCache, ReferenceCache};
+use crate::dreamcache::{
+    Denoiser, FoldedProjections, Guidance, Personalisation, ProjectedCache, ReferenceCache, Steps,
+};
 use crate::model::BaseModel;
 use crate::random::TorchGenerator;
 use crate::sampling::sample;
@@ -48,6 +50,12 @@ impl Expected {
 
     /// The relative norm of the difference.
     fn check<const D: usize>(&self, name: &str, found: Tensor<D>) {
+        let relative = self.distance(name, found);
+        eprintln!("{} {name}: {relative:.1e}", self.what);
+        assert!(relative < TOLERANCE, "{} {name}: {relative:e}", self.what);
+    }
+
+    fn distance<const D: usize>(&self, name: &str, found: Tensor<D>) -> f64 {
         let expected = self.tensor::<D>(name);
         assert_eq!(found.dims(), expected.dims(), "{} {name}", self.what);
         let values = |tensor: Tensor<D>| tensor.into_data().try_to_vec::<f32>().unwrap();
@@ -55,9 +63,7 @@ impl Expected {
         let square = |x: f64| x * x;
         let difference: f64 = found.iter().zip(&expected).map(|(a, b)| square(f64::from(a - b))).sum();
         let norm: f64 = expected.iter().map(|b| square(f64::from(*b))).sum();
-        let relative = (difference / norm).sqrt();
-        eprintln!("{} {name}: {relative:.1e}", self.what);
-        assert!(relative < TOLERANCE, "{} {name}: {relative:e}", self.what);
+        (difference / norm).sqrt()
     }
 }
 
@@ -104,7 +110,7 @@ fn check_pipeline(root: &Path) {
             cond: cond.clone(),
             uncond: uncond.clone(),
             guidance,
-            personalisation: Some(Personalisation { adapters: &adapters, cache: &cache, strength: 1.0 }),
+            personalisation: Some(Personalisation { adapters: &adapters, cache: &cache, folded: None, strength: 1.0 }),
         };
         let eps = denoiser(Guidance::Joint { scale: 1.0 }).predict(&start, timestep, true, None).unwrap();
         expected.check("unet.eps_cached", eps);
@@ -116,6 +122,25 @@ fn check_pipeline(root: &Path) {
             let predict = |x, t: f64, _: usize| denoiser.predict(&x, t, true, None);
             let latents = sample(&schedule, start.clone(), &mut generator, predict, |_| Ok(())).unwrap();
             expected.check(&format!("sample.{name}.latents"), latents.clone());
+        }
+        let folded = FoldedProjections::new(&adapters, &model.unet);
+        let walk = |guidance: Guidance, every: usize| {
+            let mut denoiser = denoiser(guidance);
+            denoiser.personalisation = denoiser.personalisation.map(|p| Personalisation { folded: Some(&folded), ..p });
+            let mut steps = Steps::new(denoiser, &timesteps).sharing(every);
+            let predict = |x, _, step: usize| steps.predict(&x, step, true, None);
+            sample(&schedule, start.clone(), &mut TorchGenerator::new(0), predict, |_| Ok(())).unwrap()
+        };
+        // What is computed once, and folded, changes nothing.
+        expected.check("sample.joint.latents", walk(joint, 1));
+        expected.check("sample.combined.latents", walk(combined, 1));
+        // What steps share does, the more the fewer there are: here a tenth of the usual steps.
+        let mut before = 0.0;
+        for every in [2, 4] {
+            let away = expected.distance("sample.combined.latents", walk(combined, every));
+            eprintln!("{} combined, the cache alone in one of {every} steps: {away:.1e}", expected.what);
+            assert!(away > before && away < 0.2, "{} shared by {every}: {away:e}", expected.what);
+            before = away;
         }
     }
     let latents = model.vae.unscale(expected.tensor("sample.combined.latents"));

@@ -47,7 +47,7 @@ fn check_family(family: &str) {
             let alpha = alphas[timestep];
             let latents = x0 * alpha.sqrt() + noise.clone() * (1.0 - alpha).sqrt();
             let projected = ProjectedCache::new(&model, &cache).unwrap();
-            let personalisation = Personalisation { adapters: &model, cache: &projected, strength: 1.0 };
+            let personalisation = Personalisation { adapters: &model, cache: &projected, folded: None, strength: 1.0 };
             let mut hook = Conditioning { personalisation, first_row: 0, maps: None };
             let predicted = unet.forward_with(latents, &[timestep as f32], cond.clone(), &mut hook).unwrap();
             let loss = (predicted - noise).square().mean();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use burn::nn::Linear;
+
 use super::*;
 use crate::layers::normalize;
 use crate::testing::{check_close, check_fixture, device, fixture, fixture_values, input, tolerance, values};
@@ -55,7 +57,8 @@ struct Probe {
 }
 
 impl BlockHook for Probe {
-    fn after_self_attention(&mut self, _: usize, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+    fn after_self_attention(&mut self, _: usize, hidden: Tensor<3>, found: Tensor<3>, to_out: &Linear) -> Tensor<3> {
+        let attended = dc_kernels::linear(to_out, found);
         self.attn1.get_or_insert(attended.clone());
         hidden + attended
     }
@@ -91,11 +94,11 @@ fn tensors_inside_are_upstreams() {
         check("time_embedding", &values(&time));
         let hidden = dc_kernels::conv2d(&unet.conv_in, latents);
         check("conv_in", &values(&hidden));
-        let resnet = first.resnets[0].forward(hidden.clone(), &time);
+        let resnet = first.resnets[0].forward(hidden.clone(), first.resnets[0].offset(&time));
         check("down_blocks.0.resnets.0", &values(&resnet));
 
         let mut probe = Probe::default();
-        let attention = first.attentions[0].forward(0, resnet, &context, &mut probe);
+        let attention = first.attentions[0].forward(0, resnet, LayerText::Context(&context), &mut probe);
         check("down_blocks.0.attentions.0", &values(&attention));
         let name = "down_blocks.0.attentions.0.transformer_blocks.0";
         check(&format!("{name}.attn1"), &values(&probe.attn1.expect("seen")));
