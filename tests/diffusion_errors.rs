@@ -237,7 +237,7 @@ fn files_that_are_no_models() {
         |path: &str| Graph::new(path).set("adapters", "adapters", json!(MODELS[0])).sampler("new", "Sample", json!({}));
     refused(&place, &model(folder), "model.model", &[folder, "not a model", "`model_index.json`"]);
     refused(&place, &model("missing"), "model.model", &["missing"]);
-    refused(&place, &model("random:sd99"), "model.model", &["no random model `sd99`", "`sd15-tiny` and `sd21-tiny`"]);
+    refused(&place, &model("random:sd99"), "model.model", &["no random model `sd99`", "`sd15-tiny`, `sd21-tiny`"]);
     refused(&place, &model(half.to_str().unwrap()), "model.model", &["half.safetensors"]);
 
     let adapters = |path: &Path| {

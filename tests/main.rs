@@ -4,6 +4,7 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../host/cli/mod.rs"]
 mod cli;
+mod benching;
 mod comparing;
 mod diffusion;
 mod diffusion_errors;

@@ -1,5 +1,6 @@
 //! One command a file, and what they share.
 
+pub(crate) mod bench;
 pub(crate) mod builtin;
 pub(crate) mod cache;
 pub(crate) mod device_args;

@@ -15,6 +15,7 @@
 //! | [`unet`] | the denoiser |
 //! | [`dreamcache`] | reference cache, conditioning adapters, guidance |
 //! | [`classifier`] | a small network that says what a picture shows |
+//! | [`measure`] | what the parts of a model cost |
 //! | [`training`] | training the small model and adapters |
 //!
 //! # Invariants
@@ -29,6 +30,7 @@ pub mod dreamcache;
 mod e2e;
 pub mod error;
 pub mod layers;
+pub mod measure;
 pub mod model;
 pub mod random;
 pub mod sampling;

@@ -206,7 +206,7 @@ pub(super) fn denoise(
         Guidance::Combined { .. } => subject.map_or(1, |subject| subject.every),
         Guidance::Joint { .. } => 1,
     };
-    let mut steps = Steps::new(denoiser, schedule.timesteps()).sharing(every);
+    let mut steps = Steps::new(denoiser, &schedule.timesteps()).sharing(every);
     let hook = inputs.optional_native::<StepHookValue>("step_hook")?;
     // Maps are summed up over all steps, and what steps share is not put aside either.
     let resumes = maps.is_none() && every == 1;

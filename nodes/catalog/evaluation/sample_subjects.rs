@@ -147,7 +147,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
                     Personalisation { adapters: &adapters.adapters, cache, folded: folded.as_deref(), strength }
                 }),
             };
-        let mut denoiser = Steps::new(denoiser, schedule.timesteps());
+        let mut denoiser = Steps::new(denoiser, &schedule.timesteps());
         let shape = [1, base.unet_config.in_channels, base.unet_config.sample_size, base.unet_config.sample_size];
         let starts = batch.clone().map(|picture| {
             let mut generator = TorchGenerator::new(seed.wrapping_mul(1_000_003).wrapping_add(picture as u64));

@@ -1,4 +1,4 @@
-//! Tiny base models of the real structure with random weights: for trying everything without a download.
+//! Base models of the real structure with random weights: for trying and measuring everything without a download.
 
 use std::fs;
 use std::path::Path;
@@ -16,24 +16,28 @@ use crate::unet::{UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::{Recipe, TensorSource, Weights};
 
-/// A model made from the names of its tensors: real topology and vocabulary, widths of 32 and 64, pictures of 128 pixels.
+/// A model made from the names of its tensors: real topology and vocabulary. The tiny ones have widths of 32 and 64, and
+/// draw pictures of 128 pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Random {
     /// `random:sd15-tiny`, Stable Diffusion 1.5 in structure.
     Sd15Tiny,
     /// `random:sd21-tiny`, Stable Diffusion 2.1-base in structure.
     Sd21Tiny,
+    /// `random:sd15`, Stable Diffusion 1.5 in structure and size: 1.07 billion parameters, to measure with.
+    Sd15,
 }
 
 impl Random {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Sd15Tiny, Self::Sd21Tiny];
+    pub const ALL: [Self; 3] = [Self::Sd15Tiny, Self::Sd21Tiny, Self::Sd15];
 
     /// The name behind `random:`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd15Tiny => "sd15-tiny",
             Self::Sd21Tiny => "sd21-tiny",
+            Self::Sd15 => "sd15",
         }
     }
 
@@ -51,40 +55,52 @@ impl Random {
     /// When there is none; the message lists those there are.
     pub fn from_name(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|random| random.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(|random| format!("`{}`", random.name())).join(" and ");
+            let known = Self::ALL.map(|random| format!("`{}`", random.name())).join(", ");
             Error::Argument(format!("no random model `{name}`; there are {known}"))
         })
     }
 
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Self::Sd15Tiny => "sd15",
+            Self::Sd15Tiny | Self::Sd15 => "sd15",
             Self::Sd21Tiny => "sd21",
         }
     }
 
-    /// The model as configurations and sources.
-    pub fn checkpoint(self) -> Checkpoint {
-        let unet = UNetConfig {
-            sample_size: 16,
-            cross_attention_dim: 32,
-            ..match self {
-                Self::Sd15Tiny => UNetConfig::sd15_tiny(),
-                Self::Sd21Tiny => UNetConfig::sd21_tiny(),
-            }
-        };
-        let vae = VaeConfig { block_out_channels: vec![32, 32, 32, 64], layers_per_block: 1, ..VaeConfig::default() };
+    /// The structures of denoiser, autoencoder and text encoder.
+    fn structures(self) -> (UNetConfig, VaeConfig, ClipTextConfig) {
         let text = ClipTextConfig {
             vocab_size: 49_408,
-            hidden_size: 32,
-            intermediate_size: 64,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
             max_position_embeddings: 77,
-            hidden_act: if self == Self::Sd15Tiny { HiddenAct::QuickGelu } else { HiddenAct::Gelu },
+            hidden_act: if self == Self::Sd21Tiny { HiddenAct::Gelu } else { HiddenAct::QuickGelu },
             layer_norm_eps: 1e-5,
             eos_token_id: 49_407,
         };
+        let tiny = match self {
+            Self::Sd15 => return (UNetConfig::sd15(), VaeConfig::default(), text),
+            Self::Sd15Tiny => UNetConfig::sd15_tiny(),
+            Self::Sd21Tiny => UNetConfig::sd21_tiny(),
+        };
+        (
+            UNetConfig { sample_size: 16, cross_attention_dim: 32, ..tiny },
+            VaeConfig { block_out_channels: vec![32, 32, 32, 64], layers_per_block: 1, ..VaeConfig::default() },
+            ClipTextConfig {
+                hidden_size: 32,
+                intermediate_size: 64,
+                num_hidden_layers: 2,
+                num_attention_heads: 4,
+                ..text
+            },
+        )
+    }
+
+    /// The model as configurations and sources.
+    pub fn checkpoint(self) -> Checkpoint {
+        let (unet, vae, text) = self.structures();
         let recipe =
             |part: &str| -> Arc<dyn TensorSource> { Arc::new(Recipe::new(&format!("{}.{part}.", self.prefix()))) };
         Checkpoint {
@@ -141,7 +157,7 @@ impl Random {
         write_part(root, Part::Unet, unet, UNet::load, dtype)?;
         write_part(root, Part::Vae, vae, Vae::load, dtype)?;
         write_part(root, Part::TextEncoder, text, ClipTextModel::load, dtype)?;
-        let padding = if self == Self::Sd15Tiny { "<|endoftext|>" } else { "!" };
+        let padding = if self == Self::Sd21Tiny { "!" } else { "<|endoftext|>" };
         write_json(&root.join("tokenizer/special_tokens_map.json"), &json!({ "pad_token": padding }))?;
         write_pipeline(root, &checkpoint.scheduler)
     }

@@ -110,7 +110,7 @@ pub struct Denoiser<'a> {
     pub personalisation: Option<Personalisation<'a>>,
 }
 
-impl Denoiser<'_> {
+impl<'a> Denoiser<'a> {
     /// The guided model output at one step. With `cache_active` off, the step is that of plain sampling, to the last bit.
     /// `maps`, when given, notes where the prompted rows look.
     ///
@@ -146,7 +146,7 @@ impl Denoiser<'_> {
     }
 
     /// The subject at a step, if there is one that changes anything.
-    pub(super) fn active(&self, cache_active: bool) -> Option<Personalisation<'_>> {
+    pub(super) fn active(&self, cache_active: bool) -> Option<Personalisation<'a>> {
         self.personalisation.filter(|p| cache_active && p.strength != 0.0)
     }
 

@@ -88,7 +88,7 @@ fn a_single_file_is_the_folder_it_was_made_from() {
 #[test]
 fn a_written_folder_is_the_model_it_was_made_from() {
     let folder = tempfile::tempdir().unwrap();
-    for random in Random::ALL {
+    for random in [Random::Sd15Tiny, Random::Sd21Tiny] {
         let expected = random.checkpoint();
         let root = folder.path().join(random.name());
         random.write(&root, DType::F32).unwrap();

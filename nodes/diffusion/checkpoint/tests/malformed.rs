@@ -337,7 +337,7 @@ fn broken_models() {
     for (case, make, expected) in cases {
         expect(case, load(&make()), expected);
     }
-    expect("an unknown random model", load(Path::new("random:sd99")), "there are `sd15-tiny` and `sd21-tiny`");
+    expect("an unknown random model", load(Path::new("random:sd99")), "there are `sd15-tiny`, `sd21-tiny`");
     expect("no such path", load(&folder.path().join("none.safetensors")), "No such file");
 }
 

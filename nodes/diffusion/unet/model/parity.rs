@@ -114,7 +114,8 @@ fn tensors_inside_are_upstreams() {
             ControlFlow::<Infallible>::Continue(())
         };
         let mut backbone = Backbone;
-        let mut pass = Pass { time, context, hook: &mut backbone, tap: &mut tap, layer: 0 };
+        let conditions = Conditions::Plain(time, context);
+        let mut pass = Pass { conditions, hook: &mut backbone, tap: &mut tap, layer: 0, resnet: 0 };
         let mut skips = vec![hidden.clone()];
         let mut hidden = hidden;
         for (i, level) in unet.down_blocks.iter().enumerate() {
