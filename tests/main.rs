@@ -1,10 +1,10 @@
 //! One integration binary: the program from outside, and the files that are generated from it. The command line's own unit
 //! tests run here too, so that the program is linked once.
 
+mod benching;
 #[allow(dead_code, unused_imports)]
 #[path = "../host/cli/mod.rs"]
 mod cli;
-mod benching;
 mod comparing;
 mod diffusion;
 mod diffusion_errors;

@@ -129,7 +129,8 @@ impl OpenedGraph {
 
     /// The node types that the document and all that it includes name; none when it is broken, which [`Self::check`] tells.
     pub(crate) fn node_types(&self) -> BTreeSet<String> {
-        Document::parse(self.source.text()).map_or_else(|_| BTreeSet::new(), |document| document.node_types(self.folder()))
+        Document::parse(self.source.text())
+            .map_or_else(|_| BTreeSet::new(), |document| document.node_types(self.folder()))
     }
 
     /// Whether `--set` gives an input its value.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dc_graph_node_api::{Inputs, Node, PortType, Value};
+use dc_graph_node_api::{Node, PortType, Value};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 

@@ -55,7 +55,7 @@ fn seeds() -> Vec<Vec<u8>> {
         Guest::echo("Honest", &[("out", "core:tensor")]),
         Guest::new("Honest").input(port("a", "core:text")).gives("out", "core:text", Out::Text(b"x".to_vec())),
     ];
-    let mut kept: Vec<_> = fs::read_dir(corpus()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut kept: Vec<_> = fs::read_dir(corpus()).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     kept.sort();
     guests.iter().map(Guest::component).chain(kept.iter().map(|path| fs::read(path).unwrap())).collect()
 }
