@@ -54,7 +54,7 @@ impl PluginArgs {
     }
 
     fn find(&self, beside: &Path, places: Option<&Places>) -> anyhow::Result<Vec<PathBuf>> {
-        for missing in self.folders.iter().filter(|folder| !folder.is_dir()) {
+        if let Some(missing) = self.folders.iter().find(|folder| !folder.is_dir()) {
             anyhow::bail!("`--plugins`: there is no folder `{}`", missing.display());
         }
         Ok(dc_graph::plugin::find(&self.folders(beside, places)))

@@ -14,7 +14,7 @@ use self::guest::{FLOAT32, Guest, Out, UINT8, folder, port};
 use super::{Grant, Grants, LoadedPlugin, PluginHost, PluginSettings, WIT, find};
 use crate::registry::Registry;
 
-#[allow(unreachable_pub, missing_docs)]
+#[allow(missing_docs)]
 #[path = "../../tests/plugins/guest.rs"]
 mod guest;
 

@@ -155,7 +155,7 @@ mod tests {
         let hear = || heard.recv_timeout(LONG).unwrap();
         fs::write(&other, "nobody asked").unwrap();
         fs::write(&file, "two").unwrap();
-        assert_eq!(hear(), [file.clone()], "the other file comes first, but is not told");
+        assert_eq!(hear(), std::slice::from_ref(&file), "the other file comes first, but is not told");
         // The folder is replaced by another one of the same name.
         let moved = root.with_extension("moved");
         fs::rename(&root, &moved).unwrap();

@@ -166,6 +166,7 @@ fn arbitrary_components_and_values_do_no_harm() {
             if chance.below(2) == 0 { mutated(&seeds, &mut chance) } else { giving(&mut chance).component() };
         let new = ends.insert(attempt(&host, &component, &format!("input {}", first + tried), dir.path()));
         if new && minutes.is_some() && component.len() <= MOST.0 && kept < MOST.1 {
+            fs::create_dir_all(corpus()).unwrap();
             fs::write(corpus().join(format!("{}.wasm", &blake3::hash(&component).to_hex()[..16])), &component).unwrap();
             kept += 1;
         }

@@ -1,9 +1,5 @@
 //! Plugins that mean no good, in one process with honest work: each is contained and told about, and nothing else suffers.
 
-#[allow(unreachable_pub)] // shared with the tests of the library
-#[path = "../plugins/guest.rs"]
-mod guest;
-
 mod cases;
 mod fuzz;
 mod reach;
@@ -17,7 +13,8 @@ use dc_graph::exec::{CancelToken, Digests, Event, RunOptions, execute, plan};
 use dc_graph::graph::{Document, Settings, validate};
 use dc_graph::plugin::{Grant, Grants, PluginHost, PluginSettings};
 use dc_graph::registry::Registry;
-use guest::{Guest, folder};
+
+use crate::plugins::guest::{self, Guest, folder};
 
 /// What hostile plugins get: little, so that the tests are quick.
 const LIMITS: &str = "---\n[limits]\nseconds = 1\nmemory-mib = 64\nbuffers-mib = 16\ntransfer-mib = 8\nlog-kib = 4";

@@ -158,7 +158,7 @@ fn calls_leave_nothing_behind() {
     let before = resident();
     (0..CALLS / 2).for_each(|_| call());
     let grown = resident().saturating_sub(before);
-    println!("{CALLS} calls: {grown} bytes more than the {before} before");
+    eprintln!("{CALLS} calls: {grown} bytes more than the {before} before");
     // What an allocator keeps, and not 800 bytes for each call.
     assert!(grown < 8 << 20, "{CALLS} calls grew the host by {grown} bytes");
 }

@@ -15,7 +15,7 @@ fn zip(plugin: &Path, prefix: &str) -> Vec<u8> {
     let mut archive = rawzip::ZipArchiveWriter::new(&mut out);
     for name in ["plugin.toml", "plugin.wasm"] {
         let (mut entry, config) = archive
-            .new_file(&format!("{prefix}{name}"))
+            .new_file(format!("{prefix}{name}"))
             .compression_method(rawzip::CompressionMethod::DEFLATE)
             .start()
             .unwrap();

@@ -130,7 +130,7 @@ impl Drop for Browser {
 fn the_page_is_used_without_a_mouse() {
     let place = Place::new();
     let Some(browser) = Browser::start(&place) else {
-        println!("skipped: there is no chromedriver here");
+        eprintln!("skipped: there is no chromedriver here");
         return;
     };
     place.write("a.png", std::fs::read(repository().join("graphs/reference.png")).unwrap());

@@ -116,7 +116,7 @@ fn each_pattern_is_seen(more: &[&str]) {
     let mut sitting = Sitting::start(&place, &args);
     sitting.wait_for_output("text", "0000");
     for (number, (name, save)) in PATTERNS.iter().enumerate() {
-        println!("{name}");
+        eprintln!("{name}");
         let text = format!("t{number:03}");
         save(&path, &graph(&text), &mut |kind| drop(sitting.wait(kind)));
         sitting.wait_for_output("text", text);

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn one_that_fits_is_as_it_was() {
         let picture = image(5, 7);
-        assert_eq!(strip(&[picture.clone()], 100, 100), Some(picture));
+        assert_eq!(strip(std::slice::from_ref(&picture), 100, 100), Some(picture));
         assert_eq!(strip(&[], 100, 100), None);
     }
 

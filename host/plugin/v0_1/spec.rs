@@ -115,8 +115,9 @@ fn input(port: nodes::InputPort) -> Result<InputSpec, String> {
             return Err(format!("a `{ty}` has no minimum and no maximum"));
         }
         let (least, most) = (port.minimum.unwrap_or(f64::NEG_INFINITY), port.maximum.unwrap_or(f64::INFINITY));
-        // Also false for NaN.
-        if !(least <= most) {
+        // Not so with NaN.
+        let ordered = least <= most;
+        if !ordered {
             return Err(format!("its minimum {least} is above its maximum {most}"));
         }
         input.range = Some(least..=most);

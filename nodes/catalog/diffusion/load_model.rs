@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use burn::tensor::DType;
 use dc_diffusion::checkpoint::{self, pocket_digest};
 use dc_diffusion::model::BaseModel;
 use dc_diffusion::schedulers::PredictionType;
@@ -33,6 +34,10 @@ pub(crate) fn node(runtime: Arc<Runtime>) -> Arc<dyn Node> {
                 "What the denoiser was trained to predict; `auto` takes what the model says, and epsilon for single files, which say nothing.",
             )
             .choices(&["auto", "epsilon", "v_prediction"]),
+        )
+        .input(
+            InputSpec::with_default("dtype", "auto", "Number type: that of the run, or `f32`, which training needs.")
+                .choices(&["auto", "f32"]),
         )
         .output("model", MODEL, "Text encoder, denoiser and autoencoder.")
         .output("size", PortType::Integer, "Side of the pictures that it was trained on, in pixels.");
@@ -66,7 +71,8 @@ impl Node for LoadModel {
         };
         let resolved = self.runtime.get()?;
         context.log(LogLevel::Info, &format!("device: {}", resolved.label));
-        let model = BaseModel::load(inputs.path("model")?, &resolved.device, resolved.dtype, prediction_type)
+        let dtype = if inputs.text("dtype")? == "f32" { DType::F32 } else { resolved.dtype };
+        let model = BaseModel::load(inputs.path("model")?, &resolved.device, dtype, prediction_type)
             .map_err(input_error("model"))?;
         for note in &model.notes {
             context.log(LogLevel::Warning, note);

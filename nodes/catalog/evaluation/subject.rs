@@ -77,7 +77,7 @@ fn smoothed(found: &[f32], side: usize) -> Vec<bool> {
 /// The mask without holes: what cannot be reached from the edges of the picture is inside.
 fn filled(inside: &[bool], side: usize) -> Vec<bool> {
     let mut outside = vec![false; side * side];
-    let on_edge = |i: &usize| i % side == 0 || i % side == side - 1 || i / side == 0 || i / side == side - 1;
+    let on_edge = |i: &usize| i.is_multiple_of(side) || i % side == side - 1 || i / side == 0 || i / side == side - 1;
     let mut open: Vec<usize> = (0..side * side).filter(|i| on_edge(i) && !inside[*i]).collect();
     while let Some(at) = open.pop() {
         if !std::mem::replace(&mut outside[at], true) {

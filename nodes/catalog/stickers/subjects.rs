@@ -36,7 +36,7 @@ impl Origin {
     /// Whether training must not see it. A hash of the number alone decides, so that it does not matter which other
     /// subjects there are, or whether there is a font.
     pub(super) fn is_held_out(self) -> bool {
-        mix(self.number() ^ 0x6865_6C64) % HELD_OUT_ONE_OF == 0
+        mix(self.number() ^ 0x6865_6C64).is_multiple_of(HELD_OUT_ONE_OF)
     }
 }
 
@@ -109,7 +109,7 @@ impl Cast {
     pub(super) fn held_out(&self, each: usize) -> Vec<Subject> {
         let order = |group: &[usize]| {
             let mut group = group.to_vec();
-            group.sort_by_key(|e| mix(self.entries[*e].origin.number() ^ 0x6F72_6465_72));
+            group.sort_by_key(|e| mix(self.entries[*e].origin.number() ^ 0x006F_7264_6572));
             group
         };
         let [glyphs, drawn] = &self.groups[1];

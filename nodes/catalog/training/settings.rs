@@ -91,7 +91,7 @@ pub(crate) fn require_f32(dtype: DType) -> Result<(), NodeError> {
         return Ok(());
     }
     Err(NodeError::failed(format!("training needs models in f32, this one is in {}", dtype.name()))
-        .with_hint("run with `--dtype f32`"))
+        .with_hint("give `Load Model` the dtype `f32`, or run with `--dtype f32`"))
 }
 
 /// A list of numbers, written `64,96,128`.

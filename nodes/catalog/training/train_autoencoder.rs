@@ -13,7 +13,7 @@ use dc_graph_node_api::{
     InputProblem, InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value,
 };
 
-use super::settings::{self, Defaults, count, numbers, require_f32};
+use super::settings::{self, Defaults, count, numbers};
 use super::values::{Dataset, TRIPLETS};
 use super::watching::Watch;
 use crate::diffusion::runtime::Runtime;
@@ -115,7 +115,6 @@ impl Node for TrainAutoencoder {
         };
         let config = given.as_ref().map_or_else(|| config(inputs), |given| Ok(given.config.clone()))?;
         let resolved = self.runtime.get()?;
-        require_f32(resolved.dtype)?;
         let device = &resolved.device;
         let (seed, batch_size) = (count(inputs, "seed")?, count(inputs, "batch_size")? as usize);
         let kl_weight = inputs.number("kl_weight")?;

@@ -83,7 +83,6 @@ impl Node for TrainDenoiser {
     fn run(&self, inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> {
         let data = inputs.native::<Dataset>("triplets")?.0.clone();
         let resolved = self.runtime.get()?;
-        require_f32(resolved.dtype)?;
         let device = &resolved.device;
         let (component, _) = open(inputs.path("autoencoder")?).map_err(input_error("autoencoder"))?;
         let vae = component.load(Vae::load, device, DType::F32).map_err(input_error("autoencoder"))?;

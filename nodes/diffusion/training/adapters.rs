@@ -63,6 +63,7 @@ pub struct AdaptersTask<'a> {
 }
 
 /// A batch: noisy targets with their contexts, noisy references.
+#[derive(Default)]
 pub struct Personalised {
     noised: Noised,
     context: Vec<f32>,
@@ -184,12 +185,6 @@ struct Drawn<'a> {
     drop_caption: bool,
 }
 
-impl Default for Personalised {
-    fn default() -> Self {
-        Self { noised: Noised::default(), context: Vec::new(), references: Vec::new(), reference_context: Vec::new() }
-    }
-}
-
 impl Task for AdaptersTask<'_> {
     type Model = Adapters;
     type Batch = Personalised;
@@ -260,7 +255,7 @@ impl Task for AdaptersTask<'_> {
         let drawn = decode(latents)?;
         let shown = decode(self.latents((0..n).flat_map(|entry| pool.latents(entry, 1)).collect(), n))?;
         // Reference, picture, reference, ..
-        let pairs = (0..n).flat_map(|i| [shown.clone().slice([i..i + 1]), drawn.clone().slice([i..i + 1])]);
+        let pairs = (0..n).flat_map(|i| [shown.clone().narrow(0, i, 1), drawn.clone().narrow(0, i, 1)]);
         Ok(Tensor::cat(pairs.collect(), 0))
     }
 }

@@ -186,10 +186,10 @@ impl Task for AutoencoderTask {
 
     fn show(&self, model: &Vae) -> Result<Tensor<4>, Error> {
         let count = self.held_out.dims()[0].min(SHOWN);
-        let shown = self.held_out.clone().slice([0..count]);
+        let shown = self.held_out.clone().narrow(0, 0, count);
         let decoded = model.decode(model.encode(shown.clone())?.mean)?;
         // Picture, reconstruction, picture, ..
-        let pairs = (0..count).flat_map(|i| [shown.clone().slice([i..i + 1]), decoded.clone().slice([i..i + 1])]);
+        let pairs = (0..count).flat_map(|i| [shown.clone().narrow(0, i, 1), decoded.clone().narrow(0, i, 1)]);
         Ok(Tensor::cat(pairs.collect(), 0))
     }
 }

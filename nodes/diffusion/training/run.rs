@@ -80,6 +80,7 @@ pub struct Habits {
 
 /// What a run tells on its way. Whoever listens stops the run with [`Error::Cancelled`]; its state is saved first.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and a tensor is a handle")]
 pub enum Event<'a> {
     /// A step is done. The history ends with it.
     Step {

@@ -57,6 +57,7 @@ struct Pass<'a, B> {
 }
 
 /// What a pass is conditioned on: as it came, or as it was made for many passes.
+#[expect(clippy::large_enum_variant, reason = "there is one a pass, and a tensor is a handle")]
 enum Conditions<'a> {
     /// `[batch, time_embed_dim]` and `[batch, context_tokens, context_dim]`.
     Plain(Tensor<2>, Tensor<3>),

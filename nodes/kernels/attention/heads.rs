@@ -71,8 +71,8 @@ impl<'a> Rows<'a> {
             // A few tokens at a time, so that what is written stays in the cache.
             for first in (0..tokens).step_by(16) {
                 for (c, into) in into.chunks_exact_mut(width).enumerate() {
-                    for token in first..(first + 16).min(tokens) {
-                        into[token] = self.values[(block * width + token) * self.stride + c];
+                    for (token, into) in into.iter_mut().enumerate().take(tokens).skip(first).take(16) {
+                        *into = self.values[(block * width + token) * self.stride + c];
                     }
                 }
             }

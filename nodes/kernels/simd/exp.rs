@@ -30,7 +30,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: F32s<S>) -> F32s<S> {
     let p = p.mul_add(r, splat(8.333_452e-3));
     let p = p.mul_add(r, splat(4.166_579_6e-2));
     let p = p.mul_add(r, splat(1.666_666_5e-1));
-    let p = p.mul_add(r, splat(5.000_000_1e-1));
+    let p = p.mul_add(r, splat(0.5));
     let p = p.mul_add(r * r, r) + 1.0;
     x.where_less(splat(SMALLEST), splat(0.0), p * shifted.exp2_of_shifted())
 }
@@ -51,7 +51,7 @@ pub(crate) fn exp2_of_negative<S: Simd>(simd: S, x: F32s<S>) -> F32s<S> {
     let p = p.mul_add(r, splat(1.333_355_8e-3));
     let p = p.mul_add(r, splat(9.618_129e-3));
     let p = p.mul_add(r, splat(5.550_411e-2));
-    let p = p.mul_add(r, splat(2.402_265_1e-1));
+    let p = p.mul_add(r, splat(2.402_265e-1));
     let p = p.mul_add(r, splat(std::f32::consts::LN_2));
     let p = p.mul_add(r, splat(1.0));
     p * shifted.exp2_of_shifted()
@@ -66,12 +66,12 @@ pub(crate) fn erf<S: Simd>(simd: S, x: F32s<S>) -> F32s<S> {
     let x = x.where_less(splat(-4.0), splat(-4.0), x);
     let x = splat(4.0).where_less(x, splat(4.0), x);
     let square = x * x;
-    let odd = splat(-2.726_142_2e-10);
+    let odd = splat(-2.726_142e-10);
     let odd = odd.mul_add(square, splat(2.770_681_4e-8));
     let odd = odd.mul_add(square, splat(-2.101_024e-6));
     let odd = odd.mul_add(square, splat(-5.692_506_3e-5));
     let odd = odd.mul_add(square, splat(-7.349_906_3e-4));
-    let odd = odd.mul_add(square, splat(-2.954_599_8e-3));
+    let odd = odd.mul_add(square, splat(-2.954_6e-3));
     let odd = odd.mul_add(square, splat(-1.609_603_3e-2));
     let even = splat(-1.456_607_2e-5);
     let even = even.mul_add(square, splat(-2.133_740_6e-4));
