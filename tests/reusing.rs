@@ -9,7 +9,7 @@ use crate::program::{Outcome, Place, repository};
 /// A place with the graphs that show reuse, and two pictures.
 fn place() -> Place {
     let place = Place::new();
-    for name in ["cut_out_all.json", "backdrop.json", "parts/cut_out.json", "reference.png"] {
+    for name in ["cut_out_all.json", "backdrop.json", "parts/cut_out.json", "reference.png", "subject.png"] {
         place.write(&format!("graphs/{name}"), fs::read(repository().join("graphs").join(name)).unwrap());
     }
     let duck = fs::read(repository().join("graphs/reference.png")).unwrap();
