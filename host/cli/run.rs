@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::bail;
+use dc_graph::api::Value;
 use dc_graph::exec::{Cache, CancelToken, Digests, Event, Plan, RunError, RunOptions, RunReport, execute, plan};
 use dc_graph::graph::{Graph, render};
 use dc_graph::proof::Lock;
@@ -317,10 +318,7 @@ fn text(report: &RunReport, files: &[String], timings: Option<&[Timing]>) -> Str
     let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     if !report.outputs.is_empty() {
         text += "outputs\n";
-        let names = width(&mut report.outputs.iter().map(|(n, _)| n.chars().count()));
-        for (name, value) in &report.outputs {
-            let _ = writeln!(text, "  {name:names$}  {}", values::to_text(value));
-        }
+        text += &outputs(report.outputs.iter());
     }
     if !files.is_empty() {
         text += "files\n";
@@ -341,6 +339,12 @@ fn text(report: &RunReport, files: &[String], timings: Option<&[Timing]>) -> Str
     }
     let _ = writeln!(text, "  {:column$}  {:8.3}", "in all", report.seconds);
     text
+}
+
+/// Outputs, a line each.
+pub(crate) fn outputs<'a>(outputs: impl Iterator<Item = &'a (String, Value)> + Clone) -> String {
+    let names = outputs.clone().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    outputs.map(|(name, value)| format!("  {name:names$}  {}\n", values::to_text(value))).collect()
 }
 
 fn indented(lines: &str) -> String {

@@ -20,6 +20,9 @@ pub(crate) fn to_text(value: &Value) -> String {
             format!("image {}x{} {kind}", v.width(), v.height())
         }
         Value::Mask(v) => format!("mask {}x{}", v.width(), v.height()),
+        Value::List(_, values) if !values.is_empty() && values.iter().all(is_plain) => {
+            values.iter().map(to_text).collect::<Vec<_>>().join(", ")
+        }
         Value::List(of, values) => {
             let mut text = format!("{} of {of}", values.len());
             for (index, value) in values.iter().enumerate() {
@@ -29,4 +32,8 @@ pub(crate) fn to_text(value: &Value) -> String {
         }
         Value::Native(v) => format!("{} ({})", v.type_name(), v.summary()),
     }
+}
+
+fn is_plain(value: &Value) -> bool {
+    !matches!(value, Value::Image(_) | Value::Mask(_) | Value::List(..) | Value::Native(_))
 }

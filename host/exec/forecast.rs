@@ -1,6 +1,6 @@
 //! What a run would do, and why: the same decisions as those of a run, without running anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -197,10 +197,9 @@ fn look_ahead(
                 reasons(node, &action.ingredients, entry.as_ref(), before.map(|b| &*b.ingredients), digests),
             ),
             (None, _) => {
-                let mut open: Vec<_> = node.links().filter(|port| see(*port).0.is_none()).collect();
-                open.dedup_by_key(|port| port.node);
-                let mut after: Vec<String> = open.iter().map(|port| graph.nodes[port.node].id.clone()).collect();
-                after.dedup();
+                let mut named = HashSet::new();
+                let open = node.links().filter(|port| see(*port).0.is_none() && named.insert(port.node));
+                let after: Vec<String> = open.map(|port| graph.nodes[port.node].id.clone()).collect();
                 if after.is_empty() {
                     (Outlook::Runs, vec![Reason::Always])
                 } else {

@@ -212,12 +212,12 @@ pub(super) fn check(
             }
         }
     }
-    let message = if sweep.axes.is_empty() {
-        Some("the sweep has no axes".to_owned())
-    } else {
-        declared(document, sweep, &settings.folder).cases().err()
-    };
-    problems.extend(message.map(|message| Diagnostic::error("bad-sweep", message).at(sweep.at)));
+    if sweep.axes.is_empty() {
+        let hint = r#"write which inputs take which values: "axes": { "seed": "1..4" }"#.to_owned();
+        problems.push(Diagnostic::error("bad-sweep", "the sweep has no axes").at(sweep.at).hint(hint));
+    } else if let Err(message) = declared(document, sweep, &settings.folder).cases() {
+        problems.push(Diagnostic::error("bad-sweep", message).at(sweep.at));
+    }
 }
 
 fn declared(document: &Document, sweep: &SweepDeclaration, folder: &Path) -> Sweep {

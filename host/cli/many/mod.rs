@@ -8,4 +8,5 @@ mod runs;
 mod sheet;
 mod table;
 
+pub(crate) use cases::sweep_of;
 pub(crate) use runs::{ManyArgs, Place, cache_bytes, run};

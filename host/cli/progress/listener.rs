@@ -91,6 +91,7 @@ impl Progress {
                 streams::talk(&event.to_string());
             }
             Self::None | Self::Bar(_) | Self::Plain(_) if text.is_empty() => {}
+            Self::None if !matches!(kind, "warning" | "problems" | "error" | "exec" | "page") => {}
             _ => self.say(kind, text),
         }
     }

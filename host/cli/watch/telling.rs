@@ -1,19 +1,19 @@
 //! What people and scripts hear of a sitting.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use console::Term;
-use dc_graph::api::Image;
-use dc_graph::exec::{Event, Plan};
+use dc_graph::api::{self, Image};
+use dc_graph::exec::{Event, Plan, RunReport};
 use dc_graph::graph::{Diagnostic, Graph, Severity, Source, render, render_json};
 use serde_json::{Value, json};
 
 use super::page::{Board, MAX_PICTURES, Picture};
 use super::turn::{Ended, Outcome, ran};
 use crate::cli::progress::{Mode, Progress};
-use crate::cli::run::{Failure, shown};
+use crate::cli::run::{self, Failure, shown};
 use crate::cli::show::{self, Way};
 use crate::cli::validate::Format;
 use crate::cli::{streams, validate, values};
@@ -124,6 +124,8 @@ impl Telling {
             Outcome::Invalid(problems, source) => {
                 self.problems(problems, source);
                 summary["diagnostics"] = json!(problems);
+                let messages: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
+                summary["message"] = json!(messages.join("; "));
                 "invalid"
             }
             Outcome::Failed(Failure::Interrupted) => {
@@ -146,6 +148,7 @@ impl Telling {
             (Format::Text, Outcome::Done(report)) => {
                 let mut text =
                     format!("run {run}: {} of {} nodes ran, {seconds:.2} s\n", ran.len(), report.nodes.len());
+                text += &run::outputs(news(report, &ended.files));
                 text.extend(files.iter().map(|file| format!("  {file}\n")));
                 text
             }
@@ -182,7 +185,7 @@ impl Telling {
         let mut nodes = 0;
         if let Outcome::Done(report) = &ended.outcome {
             nodes = report.nodes.len();
-            for (name, value) in &report.outputs {
+            for (name, value) in news(report, &ended.files) {
                 outputs.push((name, values::to_text(value)));
                 if pictures.is_empty() {
                     pictures.extend(Picture::of_value(name, value));
@@ -204,6 +207,19 @@ impl Telling {
             "ran": ran,
         });
         board.remember(entry, pictures);
+    }
+}
+
+/// The outputs that tell more than the names of the files, which are told anyway.
+fn news<'a>(report: &'a RunReport, files: &'a [PathBuf]) -> impl Iterator<Item = &'a (String, api::Value)> + Clone {
+    report.outputs.iter().filter(|(_, value)| !names_files(value, files))
+}
+
+fn names_files(value: &api::Value, files: &[PathBuf]) -> bool {
+    match value {
+        api::Value::Text(name) | api::Value::Path(name) => files.iter().any(|file| file == Path::new(&**name)),
+        api::Value::List(_, values) => !values.is_empty() && values.iter().all(|value| names_files(value, files)),
+        _ => false,
     }
 }
 

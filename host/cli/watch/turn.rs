@@ -1,9 +1,10 @@
 //! One run of a sitting: from the graph's text to files, or to what is wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use dc_graph::api::Value;
 use dc_graph::exec::{CancelToken, Event, PlanError, RunReport, plan};
 use dc_graph::graph::{Diagnostic, Source};
 use dc_graph::registry::Registry;
@@ -11,7 +12,9 @@ use dc_graph::watch::Contents;
 
 use super::command::Session;
 use super::notice::Notice;
-use crate::cli::run::{Failure, Means, carry_out_plan};
+use crate::cli::many::sweep_of;
+use crate::cli::run::{Failure, Means, carry_out_plan, shown};
+use crate::cli::values;
 
 /// What came of a run.
 pub(super) struct Ended {
@@ -63,6 +66,9 @@ pub(super) fn turn(
             return stop(seen, Outcome::Invalid(problems, Box::new(opened.source)));
         }
     };
+    if sweep_of(&opened, &[], false).is_some() {
+        session.telling.warn("the sweep in the document is left to `dc-graph run`; this is a run of its defaults");
+    }
     if !warnings.is_empty() {
         session.telling.problems(&warnings, &opened.source);
     }
@@ -100,7 +106,10 @@ pub(super) fn turn(
     };
     let mut files = Vec::new();
     let result = carry_out_plan(&graph, &plan, &means, &session.args.output, &tell, &mut files);
-    let text = |value| crate::cli::values::to_text(value);
+    let text = |value: &Value| match value {
+        Value::Path(path) => shown(Path::new(&**path)),
+        value => values::to_text(value),
+    };
     let inputs = graph.inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     Ended { outcome: result.map_or_else(Outcome::Failed, Outcome::Done), files, inputs }
 }

@@ -32,7 +32,7 @@ function shape(name, attributes = {}, text) {
   return made;
 }
 
-const seconds = value => (value < 10 ? value.toFixed(2) : value.toFixed(1)) + " s";
+const seconds = value => `${value < 10 ? value.toFixed(2) : value.toFixed(1)}\u00a0s`;
 const cut = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
 const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
@@ -42,6 +42,7 @@ function drawGraph() {
   const { nodes, links } = state;
   const key = JSON.stringify([nodes.map(node => [node.id, node.type]), links, narrow.matches]);
   if (key === drawn) return nodes.forEach((_, index) => showNode(index));
+  const focused = at("picture").contains(document.activeElement);
   drawn = key;
   elements = [];
   at("keys").hidden = !nodes.length;
@@ -87,7 +88,8 @@ function drawGraph() {
   });
   at("picture").replaceChildren(svg);
   const index = chosen === null ? -1 : nodes.findIndex(node => node.id === chosen);
-  elements[Math.max(index, 0)]?.group.setAttribute("tabindex", "0");
+  elements[Math.max(index, 0)].group.setAttribute("tabindex", "0");
+  if (focused) elements[Math.max(index, 0)].group.focus();
   nodes.forEach((_, index) => showNode(index));
 }
 
