@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 
 use crate::program::{Place, repository};
 
-struct Quiet;
+/// A run that nobody listens to.
+pub(crate) struct Quiet;
 
 impl RunContext for Quiet {
     fn is_cancelled(&self) -> bool {

@@ -73,7 +73,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let progress = std::sync::Arc::new(Progress::new(Mode::choose(args.progress)));
     let mut registry = builtin::registry(&args.device.settings())?;
     let beside = args.folder.as_deref().unwrap_or(Path::new(""));
-    args.plugins.join(&mut registry, beside, |text| progress.say("warning", text))?;
+    let warn = |text: &str| progress.say("warning", text);
+    let used = Document::parse(&maker.graph.to_string()).map(|document| document.node_types(beside));
+    args.plugins.settle(&used.unwrap_or_default(), beside, progress.is_for_people(), warn)?;
+    args.plugins.join(&mut registry, beside, warn)?;
     let digests = Digests::default();
     let found = match find(args, &maker, &registry, &digests)? {
         Ok(found) => found,

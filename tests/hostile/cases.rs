@@ -84,6 +84,8 @@ fn payload(words: [u32; 6]) -> [u8; 24] {
 }
 
 const FOR_EVER: &str = "(loop $for_ever (br $for_ever))";
+/// What a guest may export to free what `run` gave.
+const AFTER_RUN: &str = "cabi_post_dc-graph:node/nodes@0.1.0#run";
 const MORE_BUFFERS: &str = r#"
     (import "dc-graph:node/types@0.1.0" "[constructor]buffer" (func $buffer (param i32) (result i32)))
     (import "dc-graph:node/types@0.1.0" "[method]buffer.read" (func $read (param i32 i32 i32 i32)))
@@ -102,6 +104,9 @@ fn cases() -> Vec<Case> {
         loads("a loop in describe", saying(|g| g.before_describe = FOR_EVER.into()), TOO_LONG),
         loads("a loop in the start function", saying(|g| g.items = format!("(func $s {FOR_EVER}) (start $s)")), TOO_LONG),
         runs("a loop in realloc", Guest { realloc: Some(format!("{FOR_EVER} (i32.const 0)")), ..evil() }, TOO_LONG),
+        loads("a loop in _initialize", saying(|g| g.items = format!("(func (export \"_initialize\") {FOR_EVER})")), TOO_LONG),
+        runs("a loop after run", Guest { items: format!("(func (export \"{AFTER_RUN}\") (param i32) {FOR_EVER})"), ..evil() }, TOO_LONG),
+        runs("a trap after run", Guest { items: format!("(func (export \"{AFTER_RUN}\") (param i32) unreachable)"), ..evil() }, "trapped: wasm `unreachable` instruction executed"),
         runs("a loop of calls to the host", doing("(loop $l (call $log (i32.const 0) (i32.const 1024) (i32.const 4)) (br $l))").import(LOG), TOO_LONG),
         runs("a loop of memory.fill", Guest { pages: 900, ..doing("(loop $l (memory.fill (i32.const 65536) (i32.const 1) (i32.const 50000000)) (br $l))") }, TOO_LONG),
         runs("calls in a ring", with("(call $ping)", "(func $ping (loop $l (call $pong) (br $l))) (func $pong)"), TOO_LONG),

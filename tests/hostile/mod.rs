@@ -2,6 +2,7 @@
 
 mod cases;
 mod fuzz;
+mod hooks;
 mod reach;
 mod together;
 

@@ -94,6 +94,22 @@ fn a_run_asks_once_for_what_it_uses() {
     assert_eq!(place.run(&RUN).expect(0).json()["outputs"]["failed"], false);
 }
 
+/// Also about plugins that only an included graph uses.
+#[test]
+fn a_run_asks_for_what_graphs_include() {
+    let place = Place::new();
+    graph(&place);
+    std::fs::rename(place.path("graph.json"), place.path("inner.json")).unwrap();
+    let inner = json!({ "type": "Graph", "path": "./inner.json" });
+    let outer = json!({ "version": 1, "name": "outer", "nodes": { "g": inner }, "outputs": { "failed": "g.failed" } });
+    place.write("graph.json", outer.to_string());
+    folder(&place.path("plugins"), "curious", "Look", &Guest::clock("Look").component(), ASKS);
+    let alone = place.run(&RUN).expect(0);
+    assert!(alone.stderr.contains("to allow it: dc-graph plugin grant curious"), "{}", alone.stderr);
+    let (seen, data) = on_terminal(&place, &RUN, "\ny\n");
+    assert!(seen.contains("wants to look at the clock") && data.contains("\"failed\": false"), "{seen}{data}");
+}
+
 #[test]
 fn installing_asks() {
     let place = Place::new();

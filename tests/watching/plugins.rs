@@ -44,6 +44,22 @@ fn a_changed_plugin_is_swapped_in() {
     sitting.wait_for_end("invalid");
 }
 
+/// Nobody is asked while one watches; how to allow it is told, and once it is allowed, the next run may.
+#[test]
+fn what_is_granted_meanwhile_holds() {
+    let place = Place::new();
+    let graph = json!({ "version": 1, "name": "look", "nodes": { "n": { "type": "Look" } }, "outputs": { "failed": "n.failed" } });
+    place.write("graph.json", graph.to_string());
+    let asks = "[plugin.capabilities]\nclock = \"tells the time\"";
+    folder(&place.path("plugins"), "curious", "Look", &Guest::clock("Look").component(), asks);
+    let mut sitting = Sitting::start(&place, &["graph.json"]);
+    let told = sitting.wait("warning");
+    assert!(told["message"].as_str().unwrap().contains("dc-graph plugin grant curious --clock"), "{told}");
+    sitting.wait_for_output("failed", true);
+    place.run(&["plugin", "grant", "curious", "--clock"]).expect(0);
+    sitting.wait_for_output("failed", false);
+}
+
 #[test]
 fn a_run_ends_with_the_plugins_that_it_began_with() {
     let place = Place::new();

@@ -238,7 +238,11 @@ impl<'s, 'e> Sitting<'s, 'e> {
         self.scope.spawn(move || {
             let mut registry = session.builtin.clone();
             let say = |text: &str| session.telling.note("warning", text, json!({}));
-            let joined = session.args.plugins.join(&mut registry, folder.as_deref().unwrap_or(Path::new("")), say);
+            let (plugins, beside) = (&session.args.plugins, folder.as_deref().unwrap_or(Path::new("")));
+            // The keyboard has other uses here: how to allow something is told, and its effect is seen at once.
+            let used = session.args.graph.open().map(|opened| opened.node_types()).unwrap_or_default();
+            let settled = plugins.settle(&used, beside, false, say);
+            let joined = settled.and_then(|()| plugins.join(&mut registry, beside, say));
             let _ = send.send(Notice::Loaded(joined.map(|()| registry).map_err(|error| format!("{error:#}"))));
         });
     }
