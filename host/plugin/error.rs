@@ -109,6 +109,11 @@ impl PluginError {
     /// What to do about it, if something is known.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match &self.problem {
+            PluginProblem::File { path, source }
+                if source.kind() == io::ErrorKind::NotFound && path.extension().is_some_and(|end| end == "wasm") =>
+            {
+                "its component is missing: build it, or install the plugin again"
+            }
             PluginProblem::Digest { .. } => {
                 "the file was changed or damaged after the manifest was written: install it again"
             }
