@@ -1,11 +1,14 @@
 //! What the host itself costs: graphs of nodes that do next to nothing.
 //!
 //! `cargo bench --bench host` prints the median of several runs in milliseconds. Planning and execution count, building
-//! the graph does not, except where it is what is measured.
+//! the graph does not, except where it is what is measured. The program itself is measured, too, where it is built.
 
 #![allow(clippy::print_stdout)]
 
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -121,7 +124,65 @@ fn time(name: &str, repeats: usize, mut work: impl FnMut()) {
     println!("{name:<28}{:>10.3} ms", times[times.len() / 2]);
 }
 
+/// The program in a folder of its own, on the CPU, telling events, with a store of its own.
+struct Program {
+    path: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Program {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.path);
+        command.args(args).args(["--device", "cpu", "--progress", "json", "--format", "json"]);
+        command.current_dir(self.folder.path()).env("XDG_CACHE_HOME", self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts and waits until it tells of an event of a kind.
+    fn until(&self, args: &[&str], event: &str) -> Child {
+        let mut child = self.command(args).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let told = format!(r#"{{"event":"{event}""#);
+        assert!(lines.map_while(Result::ok).any(|line| line.starts_with(&told)), "it never told of `{event}`");
+        child
+    }
+}
+
+/// What the program costs that has nothing to compute: start-up, an unchanged graph, waiting for an edit.
+fn program(path: &'static str) {
+    let program = Program { path, folder: tempfile::tempdir().expect("a folder") };
+    let text = r#"{ "version": 1, "name": "text", "nodes": { "text": { "type": "Text", "inputs": { "value": "" } } },
+        "outputs": { "text": "text.value" } }"#;
+    fs::write(program.folder.path().join("text.json"), text).expect("the folder can be written");
+    time("program, version", 20, || {
+        let mut version = Command::new(path);
+        assert!(version.arg("--version").stdout(Stdio::null()).status().expect("the program starts").success());
+    });
+    time("program, first node", 20, || {
+        let mut child = program.until(&["run", "text.json", "--no-store"], "started");
+        child.wait().expect("it ends");
+    });
+    let graph = concat!(env!("CARGO_MANIFEST_DIR"), "/graphs/personalize.json");
+    let args = ["run", graph, "--set", "num_inference_steps=2"];
+    let run = || assert!(program.command(&args).status().expect("the program starts").success());
+    // The first time is the one that computes.
+    time("program, unchanged graph", 20, run);
+    let mut watching = program.until(&["watch", "text.json"], "waiting");
+    let status = fs::read_to_string(format!("/proc/{}/status", watching.id())).unwrap_or_default();
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    watching.kill().and_then(|()| watching.wait()).expect("it can be stopped");
+    if let Some(kilobytes) = resident {
+        let kilobytes: f64 = kilobytes;
+        println!("{:<28}{:>10.1} MB", "program, watching", kilobytes / 1e3);
+    }
+}
+
 fn main() {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_dc-graph") {
+        program(path);
+    }
     let mut registry = Registry::default();
     registry.add(Add::node()).expect("the only node");
     for length in [1_000, 100_000] {
