@@ -70,10 +70,12 @@ impl Board {
 
     /// From now on this graph is shown.
     pub(in crate::cli::watch) fn graph(&self, graph: &Graph, plan: &Plan) {
-        let nodes: Vec<Node> = graph
-            .nodes
-            .node_indices()
-            .map(|index| {
+        // What stands for each element of a list is not shown beside the elements.
+        let shows = |index| plan.position(index).is_some() || !graph.nodes[index].id.contains("[]");
+        let indices: Vec<_> = graph.nodes.node_indices().filter(|index| shows(*index)).collect();
+        let nodes: Vec<Node> = indices
+            .iter()
+            .map(|&index| {
                 let node = &graph.nodes[index];
                 let spec = node.node.spec();
                 let given = spec.inputs.iter().zip(&node.bindings);
@@ -91,8 +93,9 @@ impl Board {
                 }
             })
             .collect();
-        let mut links: Vec<_> =
-            graph.nodes.raw_edges().iter().map(|edge| [edge.source().index(), edge.target().index()]).collect();
+        let place = |index| indices.binary_search(&index).ok();
+        let edges = graph.nodes.raw_edges().iter();
+        let mut links: Vec<_> = edges.filter_map(|edge| Some([place(edge.source())?, place(edge.target())?])).collect();
         links.sort_unstable();
         links.dedup();
         let mut state = self.lock();
@@ -153,8 +156,9 @@ impl Board {
             "waiting" => state.phase = "waiting",
             "ended" => {
                 state.phase = "ended";
+                let left = if fields["status"] == "done" { "unused" } else { "stopped" };
                 for node in state.nodes.iter_mut().filter(|node| matches!(node.state, "running" | "pending")) {
-                    node.state = "stopped";
+                    node.state = left;
                 }
             }
             _ => {}
@@ -226,11 +230,31 @@ impl Board {
 }
 
 impl State {
-    fn set(&mut self, node: &Arc<str>, change: impl FnOnce(&mut Node)) {
+    fn set(&mut self, node: &str, change: impl FnOnce(&mut Node)) {
         if let Some(index) = self.index.get(node) {
-            change(&mut self.nodes[*index]);
+            return change(&mut self.nodes[*index]);
+        }
+        // Of a list that only the run told: what stands for each element shows the latest.
+        let each = for_each(node);
+        let Some(index) = self.index.get(&*each) else { return };
+        change(&mut self.nodes[*index]);
+        for (end, _) in each.match_indices("[]") {
+            if let Some(index) = self.index.get(&each[..end + 2]) {
+                self.nodes[*index].state = "done";
+            }
         }
     }
+}
+
+/// The name of a node of an element of a list without the element's number: `a[]/b` for `a[7]/b`.
+fn for_each(node: &str) -> String {
+    let mut parts = node.split('[');
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        name.push('[');
+        name += part.trim_start_matches(|character: char| character.is_ascii_digit());
+    }
+    name
 }
 
 impl Node {
@@ -275,6 +299,13 @@ fn short(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_shown_by_what_stands_for_each() {
+        for (node, each) in [("a", "a"), ("a[7]/b", "a[]/b"), ("a[12]/b[0]/c1", "a[]/b[]/c1")] {
+            assert_eq!(for_each(node), each);
+        }
+    }
 
     #[test]
     fn who_does_not_listen_is_left_behind() {
