@@ -13,7 +13,7 @@ use dc_graph::graph::{Document, Overrides, Settings, validate};
 use dc_graph::registry::Registry;
 use dc_graph::store::Store;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::program::{Place, repository};
 
@@ -53,8 +53,11 @@ impl Bench {
         let text = fs::read_to_string(repository().join("graphs/personalize.json")).unwrap();
         place.write("reference.png", fs::read(repository().join("graphs/reference.png")).unwrap());
         let mut base: Value = serde_json::from_str(&text).unwrap();
-        for (input, value) in [("num_inference_steps", 2), ("num_images", 1)] {
-            base["inputs"][input]["default"] = value.into();
+        let numbers = [("num_inference_steps", json!(2)), ("num_images", json!(1)), ("guidance_scale", json!(7.5))];
+        let tiny = ["model", "adapters"].map(|input| (input, json!("random:sd15-tiny")));
+        let texts = [("reference", json!("reference.png")), ("prompt", json!("a duck on the beach"))];
+        for (input, value) in numbers.into_iter().chain(tiny).chain(texts) {
+            base["inputs"][input]["default"] = value;
         }
         let settings = dc_graph_nodes::Settings { device: "cpu".into(), dtype: "f32".into() };
         let mut registry = Registry::default();

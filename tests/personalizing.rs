@@ -33,7 +33,7 @@ fn the_main_job() {
     place.run(&["store", "clear"]).expect(0);
     let graph = place.run(&["image", "inspect", "a/personalize-01.png", "--graph"]).expect(0).stdout;
     place.write("again.json", graph);
-    place.write("reference.png", fs::read(repository().join("graphs/reference.png")).unwrap());
+    place.write("subject.png", fs::read(repository().join("graphs/subject.png")).unwrap());
     place.run(&["run", "again.json", "--device", "cpu", "--output", "c"]).expect(0);
     for file in place.files("a") {
         assert!(read(&format!("a/{file}")) == read(&format!("b/{file}")), "{file}");
@@ -63,7 +63,7 @@ fn a_cache_as_a_file() {
     // The graph of the main job, with the cache from the file in place of the one built: the same pictures.
     let text = fs::read_to_string(repository().join("graphs/personalize.json")).unwrap();
     let mut document: Value = serde_json::from_str(&text).unwrap();
-    document["inputs"]["reference"]["default"] = repository().join("graphs/reference.png").to_str().unwrap().into();
+    document["inputs"]["reference"]["default"] = repository().join("graphs/subject.png").to_str().unwrap().into();
     let build = place.write("build.json", document.to_string());
     document["nodes"]["cache"] = serde_json::json!({
         "type": "Load Cache",

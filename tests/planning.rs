@@ -10,7 +10,7 @@ const SETS: [&str; 6] = ["--set", "num_inference_steps=2", "--set", "num_images=
 
 fn place() -> Place {
     let place = Place::new();
-    for file in ["personalize.json", "reference.png"] {
+    for file in ["personalize.json", "subject.png"] {
         place.write(file, fs::read(repository().join("graphs").join(file)).unwrap());
     }
     place
@@ -58,7 +58,7 @@ fn what_is_foretold_happens() {
 
     let more = ["--set", "prompt=a mug on the moon"];
     let prompt = plan(&place, &more);
-    let before = "\"a toy duck with a striped scarf on the beach\"";
+    let before = "\"a bird on the beach\"";
     let changed = |name: &str| json!([{ "reason": "changed", "what": "parameter", "name": name, "before": before, "now": "\"a mug on the moon\"" }]);
     assert_eq!(node(&prompt, "prompt")["reasons"], changed("prompt"));
     assert_eq!(node(&prompt, "sheet")["reasons"][0], changed("title")[0]);
@@ -70,13 +70,13 @@ fn what_is_foretold_happens() {
     assert!(prompt["memory"]["values_bytes"].as_u64().unwrap() > 100_000, "{}", prompt["memory"]);
     assert_eq!(run(&place, &more), with(&prompt, &["runs", "may_run", "loads", "may_load"]));
 
-    fs::write(place.path("reference.png"), fs::read(repository().join("graphs/personalize.jpg")).unwrap()).unwrap();
+    place.write("subject.png", fs::read(repository().join("graphs/reference.png")).unwrap());
     let reference = plan(&place, &more);
     let why = &node(&reference, "photo")["reasons"][0];
     assert_eq!((&why["what"], &why["name"], why["before"] == why["now"]), (&json!("file"), &json!("path"), true));
 
     fs::remove_file(place.path("output/personalize-00.png")).unwrap();
-    place.write("reference.png", fs::read(repository().join("graphs/reference.png")).unwrap());
+    place.write("subject.png", fs::read(repository().join("graphs/subject.png")).unwrap());
     let deleted = plan(&place, &more);
     assert_eq!(with(&deleted, &["runs", "may_run", "loads", "may_load"]), ["save"]);
     assert_eq!(node(&deleted, "save")["reasons"][0]["reason"], "file_changed");

@@ -32,7 +32,7 @@ fn duck() -> Vec<u8> {
 fn only_what_follows_from_an_edit_runs() {
     let place = Place::new();
     place.write("a.png", duck());
-    place.write("b.png", fs::read(repository().join("graphs/personalize.jpg")).unwrap());
+    place.write("b.png", fs::read(repository().join("graphs/subject.png")).unwrap());
     let graph = place.write("graph.json", negative("a.png"));
     let mut sitting = Sitting::start(&place, &["graph.json"]);
     let all = ["name", "load", "small", "invert", "save"];

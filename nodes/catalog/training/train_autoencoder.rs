@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 use dc_diffusion::Error;
-use dc_diffusion::checkpoint::{self, Component, Part, open_autoencoder, write_tensors};
+use dc_diffusion::checkpoint::{self, Component, Part, is_pocket, open_autoencoder, pocket_digest, write_tensors};
 use dc_diffusion::training::{AutoencoderTask, Initial, Kept, Parameters, train};
 use dc_diffusion::vae::{Vae, VaeConfig};
 use dc_diffusion::weights::Weights;
@@ -177,6 +177,9 @@ pub(super) fn open(path: &str) -> Result<(Component<VaeConfig>, Vec<PathBuf>), E
 
 /// What tells an autoencoder from others.
 pub(super) fn digest(path: &str, context: &dyn RunContext) -> Result<String, NodeError> {
+    if is_pocket(path) {
+        return Ok(pocket_digest().into());
+    }
     if Path::new(path).exists() { context.digest(Path::new(path)) } else { Ok(path.into()) }
 }
 
