@@ -133,6 +133,13 @@ impl OpenedGraph {
             .map_or_else(|_| BTreeSet::new(), |document| document.node_types(self.folder()))
     }
 
+    /// The files of the graphs that the document includes, also those that are not there; none when it is broken, which
+    /// [`Self::check`] tells.
+    pub(crate) fn included_files(&self) -> Vec<PathBuf> {
+        Document::parse(self.source.text())
+            .map_or_else(|_| Vec::new(), |document| document.included_files(self.folder()))
+    }
+
     /// Whether `--set` gives an input its value.
     pub(crate) fn sets(&self, name: &str) -> bool {
         self.set.iter().any(|set| set == name)

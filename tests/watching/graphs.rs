@@ -54,6 +54,34 @@ fn only_what_follows_from_an_edit_runs() {
 }
 
 #[test]
+fn graphs_that_a_graph_includes_are_watched() {
+    let place = Place::new();
+    let outer = json!({
+        "version": 1,
+        "name": "outer",
+        "nodes": { "part": { "type": "Graph", "path": "./parts/part.json" } },
+        "outputs": { "text": "part.text" },
+    });
+    let part = |value: &str| {
+        let node = json!({ "type": "Text", "inputs": { "value": value } });
+        json!({ "version": 1, "name": "part", "nodes": { "a": node }, "outputs": { "text": "a.value" } }).to_string()
+    };
+    place.write("outer.json", outer.to_string());
+    let mut sitting = Sitting::start(&place, &["outer.json"]);
+    sitting.wait_for_end("invalid");
+    sitting.wait("waiting");
+    place.write("parts/part.json", part("one"));
+    sitting.wait_for_output("text", "one");
+    place.write("parts/part.json", part("two"));
+    assert_eq!(sitting.wait("changed")["files"], json!(["parts/part.json"]));
+    sitting.wait_for_output("text", "two");
+    place.write("parts/part.json", part("two").replace("Text", "Txet"));
+    sitting.wait_for_end("invalid");
+    place.write("parts/part.json", part("three"));
+    sitting.wait_for_output("text", "three");
+}
+
+#[test]
 fn problems_are_shown_and_gone_when_they_are() {
     let place = Place::new();
     let graph = place.path("graph.json");

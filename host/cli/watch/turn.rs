@@ -57,6 +57,7 @@ pub(super) fn turn(
         Ok(opened) => opened,
         Err(error) => return stop(seen, Outcome::Unreadable(format!("{error:#}"))),
     };
+    opened.included_files().iter().for_each(|file| seen.note_now(file, &session.digests));
     let (graph, warnings) = match opened.check(registry) {
         Ok(checked) => checked,
         Err(problems) => {
