@@ -184,8 +184,8 @@ pub(crate) struct Means<'a> {
     pub(crate) locked: Option<(&'a Lock, &'a Path)>,
 }
 
-/// Plans and executes. `written` gets the files in the order of their writing, also when the run fails, and those that
-/// an earlier run wrote and this one found unchanged.
+/// Plans and executes. `written` gets the files, also when the run fails, and those that an earlier run wrote and this one
+/// found unchanged; by name, for nodes write side by side.
 pub(crate) fn carry_out(
     graph: &Graph,
     means: &Means<'_>,
@@ -226,6 +226,7 @@ pub(crate) fn carry_out_plan(
     };
     let result = execute(graph, plan, &options, means.cancel, &listener);
     *written = files.into_inner().unwrap_or_else(PoisonError::into_inner);
+    written.sort();
     result.map_err(|error| match error {
         RunError::Cancelled => Failure::Interrupted,
         error => Failure::new(&error, error.hint()),
