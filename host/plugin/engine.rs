@@ -17,6 +17,10 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 const HOST_STACK: usize = 1 << 20;
 /// Memories of plugins that a pool has places for. Each takes 4 GiB of addresses.
 const PLACES: u32 = 256;
+/// Memory that stays with a place between calls, cleared.
+const KEPT_BYTES: usize = 16 << 20;
+/// Places that wait for their plugin to come back before others get them.
+const KEPT_PLACES: u32 = 8;
 /// Compilation cannot be interrupted, only left alone. A whole Python takes 20 seconds when nothing else runs.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(600);
 /// What a component begins with; a core module has another fifth byte.
@@ -125,7 +129,11 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .max_tables_per_component(limits.tables)
         .max_memories_per_module(limits.memories)
         .max_tables_per_module(limits.tables)
-        .table_elements(limits.table_elements as usize);
+        .table_elements(limits.table_elements as usize)
+        // Clearing pages that are there is cheaper than having them come anew, one by one.
+        .linear_memory_keep_resident(KEPT_BYTES)
+        .max_unused_warm_slots(KEPT_PLACES)
+        .pagemap_scan(wasmtime::Enabled::Auto);
     pool
 }
 
