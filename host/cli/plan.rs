@@ -147,6 +147,7 @@ fn reason(reason: &Reason) -> String {
         Reason::After { nodes } => format!("after {}", list(nodes)),
         Reason::NeededBy { nodes } => format!("for {}", list(nodes)),
         Reason::FileChanged { path } => format!("{} is gone or another one", path.display()),
+        Reason::SameAs { node } => format!("the same as `{node}`"),
         Reason::Always => "runs every time".into(),
         Reason::Forgotten => "the store does not have it any more".into(),
     }

@@ -88,6 +88,11 @@ pub enum Reason {
         /// Where it was.
         path: PathBuf,
     },
+    /// It is the same work as this node's, which runs.
+    SameAs {
+        /// Its id.
+        node: String,
+    },
     /// It gives something else every time, or does something that cannot be checked.
     Always,
     /// The store does not have it any more.
@@ -166,8 +171,12 @@ fn look_ahead(
     for planned in &plan.nodes {
         let node = &graph.nodes[planned.node];
         if let Some(first) = planned.same_as {
-            let twin = Prospect { node: node.id.clone(), ..nodes[first].clone() };
-            nodes.push(Prospect { outlook: Outlook::Known, reasons: Vec::new(), ..twin });
+            let twin = nodes[first].clone();
+            let reasons = match twin.outlook {
+                Outlook::Known => Vec::new(),
+                _ => vec![Reason::SameAs { node: twin.node }],
+            };
+            nodes.push(Prospect { node: node.id.clone(), outlook: Outlook::Known, reasons, ..twin });
             sights.push(Sight { digests: Vec::new(), held: Vec::new(), sizes: Vec::new() });
             continue;
         }
