@@ -1,4 +1,4 @@
-//! What the sandbox costs: `cargo bench --bench plugins`.
+//! What the sandbox costs: `cargo bench --bench plugins`. `results/plugins.md` holds what came of it.
 //!
 //! Each line holds the medians of several ways to do one thing, measured by turns in one run, and how they compare. The node
 //! turns a picture into its negative: once natively, once as a component with SIMD; the floor is copying the same bytes in
@@ -21,6 +21,11 @@ use guest::{FLOAT32, Guest, Out, UINT8};
 
 #[path = "../plugins/guest.rs"]
 mod guest;
+
+/// That of the program.
+#[cfg(feature = "cli")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A run that nobody listens to.
 struct Quiet;
