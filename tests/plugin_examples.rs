@@ -290,7 +290,7 @@ fn four_languages_in_one_graph() {
     // Each plugin is in the picture's provenance, with its digest and that of its contract.
     let told = place.run(&["image", "inspect", "a/plugins-000.png", "--json"]).expect(0).stdout;
     let contract = blake3::hash(dc_graph::plugin::WIT.as_bytes()).to_string();
-    for id in ["film", "seamless-tile"].into_iter().chain(python.then_some("histogram-match")) {
+    for id in ["film", "prompt-wildcards", "seamless-tile"].into_iter().chain(python.then_some("histogram-match")) {
         let component = std::fs::read(folder(id).join(format!("{id}.wasm"))).unwrap();
         assert!(told.contains(&blake3::hash(&component).to_string()), "{id}: {told}");
     }

@@ -58,22 +58,28 @@ fn a_flood_of_log_is_cut() {
     assert!(said.last().unwrap().contains("logs too much"), "{said:?}");
 }
 
-/// What one call leaves in memory, another must not find.
+/// What one call leaves in globals, in memory and in memory that it got meanwhile, another must not find.
 #[test]
 fn no_state_from_call_to_call() {
     let dir = tempfile::tempdir().unwrap();
     let mut guest = Guest::new("Evil").output("out", "core:number").run(
         "(global.set $calls (f64.add (global.get $calls) (f64.const 1)))
+         (i32.store (i32.const 700000) (i32.add (i32.const 1) (i32.load (i32.const 700000))))
+         (local.set $p (i32.mul (memory.size) (i32.const 65536))) (drop (memory.grow (i32.const 16)))
+         (i32.store (local.get $p) (i32.add (i32.const 1) (i32.load (local.get $p))))
+         (global.set $calls (f64.add (global.get $calls) (f64.convert_i32_u
+           (i32.add (i32.load (i32.const 700000)) (i32.load (local.get $p))))))
          (i32.store8 (i32.const 16) (i32.const 0)) (i32.store (i32.const 20) (i32.const 32)) (i32.store (i32.const 24) (i32.const 1))
          (i32.store (i32.const 32) (i32.const 900)) (i32.store (i32.const 36) (i32.const 3))
          (i32.store8 (i32.const 40) (i32.const 2)) (f64.store (i32.const 48) (global.get $calls)) (return (i32.const 16))",
     );
     guest.items = "(global $calls (mut f64) (f64.const 0)) (data (i32.const 900) \"out\")".into();
+    guest.pages = 16;
     let mut registry = Registry::default();
     sandbox(None).add_all(&[write(dir.path(), &guest)], &mut registry);
     for _ in 0..3 {
         let fate = run(&registry, "Evil", &CancelToken::default());
-        assert!(matches!(fate, Fate::Done(Value::Number(n), _) if n == 1.0), "{fate:?}");
+        assert!(matches!(fate, Fate::Done(Value::Number(n), _) if n == 3.0), "{fate:?}");
     }
 }
 
