@@ -48,10 +48,13 @@ def load():
 
 
 unet, vae, text = [model.to(args.device).eval() for model in load()]
-latents = torch.randn(1, 4, 64, 64, dtype=dtype, device=args.device)
-image = torch.randn(1, 3, 512, 512, dtype=dtype, device=args.device).clamp(-1, 1)
-context = torch.randn(1, 77, 768, dtype=dtype, device=args.device)
-ids = torch.randint(0, 49000, (1, 77), device=args.device)
+side = unet.config.sample_size
+pixels = side * 2 ** (len(vae.config.block_out_channels) - 1)
+tokens = text.config.max_position_embeddings
+latents = torch.randn(1, unet.config.in_channels, side, side, dtype=dtype, device=args.device)
+image = torch.randn(1, 3, pixels, pixels, dtype=dtype, device=args.device).clamp(-1, 1)
+context = torch.randn(1, tokens, unet.config.cross_attention_dim, dtype=dtype, device=args.device)
+ids = torch.randint(0, text.config.vocab_size, (1, tokens), device=args.device)
 
 
 def evaluate(rows):
