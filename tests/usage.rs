@@ -31,6 +31,7 @@ fn exit_codes() {
     check(&["model", "inspect", "missing"], 1, "", "missing");
     check(&["model", "inspect", "random:huge"], 1, "", "no random model `huge`");
     check(&["model", "new-random", ".", "--kind", "sd9"], 2, "", "no random model `sd9`");
+    check(&["model", "new-random", ".", "--dtype", "f8"], 2, "", "there is no number type `f8`");
     check(&["cache", "inspect", "broken.json"], 1, "", "broken.json");
     check(&["image", "inspect", "missing.png"], 1, "", "missing.png");
     check(&["validate", "missing.json"], 2, "", "cannot read the graph `missing.json`");

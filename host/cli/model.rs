@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use dc_graph_nodes::dc_diffusion::DType;
 use dc_graph_nodes::dc_diffusion::checkpoint::{Inspection, Random, inspect};
+use dc_graph_nodes::dc_diffusion::device::DTypeChoice;
 
 use super::exit::Exit;
 use super::streams;
@@ -36,16 +38,20 @@ pub(crate) struct Inspect {
     json: bool,
 }
 
-/// Write a tiny model with random weights as a diffusers folder
+/// Write a model with random weights as a diffusers folder, a tiny one unless asked otherwise
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  dc-graph model new-random tiny/ --kind sd21-tiny")]
+#[command(after_help = "Examples:
+  dc-graph model new-random tiny/ --kind sd21-tiny
+  dc-graph model new-random sd15/ --kind sd15 --dtype f16")]
 struct NewRandom {
     /// The folder to make; must not hold anything yet
     folder: PathBuf,
     /// Which structure
     #[arg(long, default_value = "sd15-tiny", value_parser = |name: &str| Random::from_name(name))]
     kind: Random,
+    /// Number type of the weights: f32 (also as auto), f16 or bf16
+    #[arg(long, default_value = "f32", value_parser = |text: &str| text.parse::<DTypeChoice>())]
+    dtype: DTypeChoice,
 }
 
 /// Dispatches.
@@ -54,7 +60,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Inspect(args) => show(&args.path, args.json),
         Command::NewRandom(args) => {
             let folder = std::path::absolute(&args.folder)?;
-            args.kind.write(&folder, dc_graph_nodes::dc_diffusion::DType::F32)?;
+            let dtype = match args.dtype {
+                DTypeChoice::Auto | DTypeChoice::F32 => DType::F32,
+                DTypeChoice::F16 => DType::F16,
+                DTypeChoice::Bf16 => DType::BF16,
+            };
+            args.kind.write(&folder, dtype)?;
             streams::data(&format!("{}\n", args.folder.display()))?;
             Ok(Exit::Done)
         }

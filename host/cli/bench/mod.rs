@@ -26,6 +26,7 @@ use peer::Peer;
   dc-graph bench
   dc-graph bench --model random:sd15 --only \"UNet\" --rounds 5
   dc-graph bench --model random:sd15 --peer \"venv/bin/python tests/bench/diffusers_peer.py --dtype f32\"
+  dc-graph bench --model sd15/ --adapters random:sd15 --only \"text encoder\" --cold step
 
 Times are medians of rounds in which everybody has a turn, so that a busy machine disturbs all alike: read the ratios. A
 peer is a command that reads the name of a part on a line, does it once, and answers with milliseconds, or with a line
@@ -58,12 +59,13 @@ pub(crate) struct Args {
     /// Count the processor time of all threads in the place of time that passes (Linux), for machines that are busy
     #[arg(long)]
     processor_time: bool,
-    /// Also start programs afresh: to the first image of the model, and the host alone, with their memory
-    #[arg(long)]
-    cold: bool,
-    /// Draw one image, and nothing else
-    #[arg(long, hide = true)]
-    once: bool,
+    /// Also start programs afresh: to the first image of the model, or to its first plain step with guidance (`step`), and
+    /// the host alone, with their memory
+    #[arg(long, value_name = "TO", num_args = 0..=1, default_missing_value = "image", value_parser = ["image", "step"])]
+    cold: Option<String>,
+    /// Do this once, and nothing else
+    #[arg(long, hide = true, value_parser = ["image", "step"])]
+    once: Option<String>,
     /// text or json
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]
     format: String,
@@ -116,8 +118,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let adapters =
         load_adapters(adapters, &model.unet_config, model.family, &device, dtype).map_err(|e| anyhow!("{e}"))?;
     let mut bench = Bench::new(model, adapters, args.steps as usize).map_err(|e| anyhow!("{e}"))?;
-    if args.once {
-        bench.draw().map_err(|e| anyhow!("{e}"))?;
+    if let Some(once) = &args.once {
+        let work = if once == "step" { bench.step() } else { bench.draw() };
+        work.map_err(|e| anyhow!("{e}"))?;
         return Ok(Exit::Done);
     }
     let machine = Machine::here();
@@ -139,11 +142,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let peak_memory = process::peak_memory(std::process::id());
     let mut cold = Vec::new();
-    if args.cold {
+    if let Some(first) = &args.cold {
         cold.push(process::host()?);
-        cold.push(process::first_image(args)?);
+        cold.push(process::first(first, args)?);
         for (command, peer) in args.peer.iter().zip(&peers) {
-            cold.extend(peer.cold(command, machine.threads)?);
+            cold.push(peer.cold(command, machine.threads, first)?);
         }
     }
     let report = Report {

@@ -44,11 +44,11 @@ impl Peer {
         Ok(self.line()?.parse().ok())
     }
 
-    /// Starts it afresh for the first image, where it can do that.
-    pub(super) fn cold(&self, text: &str, threads: usize) -> anyhow::Result<Option<Cold>> {
+    /// Starts it afresh for its first image or step.
+    pub(super) fn cold(&self, text: &str, threads: usize, first: &str) -> anyhow::Result<Cold> {
         let mut command = command(text, threads)?;
-        command.args(["--once", "image"]).stdin(Stdio::null());
-        process::cold(&format!("{}: start to first image", self.name), command).map(Some)
+        command.args(["--once", first]).stdin(Stdio::null());
+        process::cold(&format!("{}: start to first {first}", self.name), command)
     }
 
     fn line(&mut self) -> anyhow::Result<String> {

@@ -57,15 +57,15 @@ pub(super) fn cold(name: &str, mut command: Command) -> anyhow::Result<Cold> {
     Ok(Cold { name: name.into(), milliseconds, peak_memory: memory })
 }
 
-/// This program from nothing to the first image of the model.
-pub(super) fn first_image(args: &Args) -> anyhow::Result<Cold> {
+/// This program from nothing to the first image or step of the model.
+pub(super) fn first(first: &str, args: &Args) -> anyhow::Result<Cold> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "--once", "--model", &args.model, "--steps", &args.steps.to_string()]);
+    command.args(["bench", "--once", first, "--model", &args.model, "--steps", &args.steps.to_string()]);
     command.args(["--device", &args.device.to_string(), "--dtype", &args.dtype.to_string()]);
     if let Some(adapters) = &args.adapters {
         command.args(["--adapters", adapters]);
     }
-    cold("start to first image", command)
+    cold(&format!("start to first {first}"), command)
 }
 
 /// This program from nothing to the end of a graph with one node that computes nothing: more than to its first node.

@@ -151,6 +151,15 @@ impl Bench {
         Ok(cache)
     }
 
+    /// One step of the plain model with guidance.
+    ///
+    /// # Errors
+    /// Of the model and the device.
+    pub fn step(&self) -> Result<(), Error> {
+        let mut steps = Steps::new(self.denoiser(JOINT, None), &[501.0]);
+        self.finish(steps.predict(&self.latents, 0, true, None)?)
+    }
+
     /// Everything from prompt and reference picture to the picture.
     ///
     /// # Errors
