@@ -56,7 +56,7 @@ impl TensorSource for SafeTensors {
     fn read(&self, name: &str, shape: &[usize]) -> Result<TensorData, Error> {
         let (info, range) = self.tensors.get(name).ok_or_else(|| missing(self, name))?;
         require_shape(self, name, &info.shape, shape)?;
-        tensor_data(&self.file.bytes()[range.clone()], info.dtype, shape)
+        tensor_data(self.file.bytes().slice(range.clone()), info.dtype, shape)
             .ok_or_else(|| self.file.malformed(format!("tensor {} has a size of its own", quoted(name))))
     }
 

@@ -64,14 +64,15 @@ impl TensorSource for TorchFile {
             None => return Err(missing(self, name)),
         };
         require_shape(self, name, &tensor.info.shape, shape)?;
-        let storage = &self.file.bytes()[tensor.bytes.clone()];
+        let storage = self.file.bytes().slice(tensor.bytes.clone());
         let size = tensor.info.dtype.size();
         let len = shape.iter().product::<usize>() * size;
         let data = if is_contiguous(shape, &tensor.strides) {
-            storage.get(..len).and_then(|bytes| tensor_data(bytes, tensor.info.dtype, shape))
+            (len <= storage.len()).then(|| storage.slice(..len))
         } else {
-            tensor_data(&gather(storage, size, shape, &tensor.strides), tensor.info.dtype, shape)
+            Some(gather(&storage, size, shape, &tensor.strides).into())
         };
+        let data = data.and_then(|bytes| tensor_data(bytes, tensor.info.dtype, shape));
         data.ok_or_else(|| self.file.malformed(format!("tensor {} has a size of its own", quoted(name))))
     }
 

@@ -71,7 +71,8 @@ impl TensorSource for Relaid {
             }
             Part::Third(third) => {
                 let len = data.as_bytes().len() / 3;
-                tensor_data(&data.as_bytes()[third * len..(third + 1) * len], data.dtype(), shape)
+                let bytes = bytes::Bytes::copy_from_slice(&data.as_bytes()[third * len..(third + 1) * len]);
+                tensor_data(bytes, data.dtype(), shape)
                     .ok_or_else(|| self.mismatch(format!("tensor `{compvis}` cannot be split in three")))
             }
         }
