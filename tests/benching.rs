@@ -50,6 +50,21 @@ fn peers_have_a_turn_in_every_round() {
 }
 
 #[test]
+fn starts_from_nothing_are_measured_to_the_first_step_and_image() {
+    let place = Place::new();
+    for (first, wanted) in [("step", "start to first step"), ("image", "start to first image")] {
+        let args = ["bench", "--only", "text encoder", "--rounds", "1", "--cold", first, "--format", "json"];
+        let report = place.run(&args).expect(0).json();
+        let cold = report["cold"].as_array().unwrap();
+        let names: Vec<_> = cold.iter().map(|cold| cold["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["start to the end of a graph of one node", wanted]);
+        for cold in cold {
+            assert!(cold["milliseconds"].as_f64().unwrap() > 0.0, "{cold}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let place = Place::new();
     let refused = |args: &[&str], expected: &str| {
