@@ -32,7 +32,8 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, causal: boo
 }
 
 /// What the tiles of a GPU's matrix units are wide. Burn's flash attention takes heads of whole tiles only and otherwise
-/// keeps all scores: 128 MB an image for the outer layers of Stable Diffusion 1.5, whose heads are 40 wide.
+/// keeps all scores: 268 MB an image for an outer layer of Stable Diffusion 1.5 at 512x512, which has 8 heads of 40 values
+/// over 4096 tokens.
 const TILE: usize = 16;
 
 /// The operator of Burn.
@@ -41,7 +42,7 @@ fn plain([query, key, value]: [Tensor<4>; 3], causal: bool) -> Tensor<4> {
 }
 
 /// The same with heads of `width` values, the new ones zero: they add nothing to the scores, and the output's are cut off
-/// again. The scale that the operator derives from the width is put right in the queries.
+/// again. The scale that the operator derives from the width is put right in the queries, which rounds them once more.
 fn with_wider_heads([query, key, value]: [Tensor<4>; 3], width: usize, causal: bool) -> Tensor<4> {
     let d = query.dims()[3];
     if width == d {
