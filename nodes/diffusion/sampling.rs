@@ -1,33 +1,27 @@
 //! The denoising loop, for any model.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use burn::tensor::{DType, Device, Tensor, TensorData, read_sync};
 
 use crate::error::Error;
 use crate::random::TorchGenerator;
 use crate::schedulers::{Schedule, State, Stepper};
 
 /// What is known after an evaluation of the model.
-#[derive(Clone, Copy, Debug)]
-pub struct StepInfo<'a> {
+#[derive(Clone, Debug)]
+pub struct StepInfo {
     /// Number of evaluations done, from 1.
     pub step: usize,
     /// Number of evaluations in all.
     pub total: usize,
     /// The timestep of this evaluation.
     pub timestep: f64,
-    schedule: &'a Schedule,
-    sample: &'a Tensor<4>,
-    model_output: &'a Tensor<4>,
-}
-
-impl StepInfo<'_> {
-    /// What the latents will be if the model is right: the sample without its noise. Computed when asked for.
-    ///
-    /// # Shapes
-    /// - result: `[batch, channels, height, width]`
-    pub fn denoised(&self) -> Tensor<4> {
-        self.schedule.denoised(self.step - 1, self.sample, self.model_output)
-    }
+    /// What the latents will be if the model is right, the sample without its noise: `[batch, channels, height, width]`,
+    /// in f32.
+    pub denoised: TensorData,
 }
 
 /// The latents that a run starts from when it starts from nothing: one draw of the whole batch, see [`crate::random`].
@@ -57,7 +51,8 @@ pub fn noised_latents(schedule: &Schedule, latents: Tensor<4>, generator: &mut T
 ///
 /// `denoise(latents, timestep, index)` evaluates the model, guidance included, on latents that are scaled for it; `index`
 /// counts evaluations from 0. `on_step` hears of every evaluation, once it is really done and not only queued on the
-/// device, and stops the run with an error, [`Error::Cancelled`] for one.
+/// device, and stops the run with an error, [`Error::Cancelled`] for one. On a device with a queue it hears so when the next
+/// evaluation is queued behind it, see [`InFlight`].
 ///
 /// The walk is in f32 whatever the model computes in: latents are small, and their rounding errors would add up.
 ///
@@ -72,7 +67,7 @@ pub fn sample(
     latents: Tensor<4>,
     generator: &mut TorchGenerator,
     denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
-    on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
+    on_step: impl FnMut(StepInfo) -> Result<(), Error>,
 ) -> Result<Tensor<4>, Error> {
     sample_changing(schedule, latents, generator, denoise, on_step, |latents, _| Ok(latents))
 }
@@ -92,14 +87,16 @@ pub fn sample_changing(
     latents: Tensor<4>,
     generator: &mut TorchGenerator,
     mut denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
-    mut on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
+    mut on_step: impl FnMut(StepInfo) -> Result<(), Error>,
     mut after_step: impl FnMut(Tensor<4>, usize) -> Result<Tensor<4>, Error>,
 ) -> Result<Tensor<4>, Error> {
     let mut walk = Walk::new(latents, generator.clone());
+    let mut in_flight = InFlight::default();
     while !walk.is_done(schedule) {
-        walk.step(schedule, &mut denoise, &mut on_step)?;
+        in_flight.follow(walk.step(schedule, &mut denoise)?, &mut on_step)?;
         walk.sample = after_step(walk.sample.clone(), walk.state.index)?;
     }
+    in_flight.land(&mut on_step)?;
     *generator = walk.generator;
     Ok(walk.sample)
 }
@@ -130,7 +127,7 @@ impl Walk {
         self.state.index >= schedule.len()
     }
 
-    /// Takes one step; see [`sample`].
+    /// Takes one step; see [`sample`]. `denoise` has queued its work when it returns, on some devices nothing more.
     ///
     /// # Errors
     /// As [`sample`]. The walk is then where it was.
@@ -138,20 +135,100 @@ impl Walk {
         &mut self,
         schedule: &Schedule,
         mut denoise: impl FnMut(Tensor<4>, f64, usize) -> Result<Tensor<4>, Error>,
-        mut on_step: impl FnMut(StepInfo<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (device, total, index) = (self.sample.device(), schedule.len(), self.state.index);
+    ) -> Result<Evaluation, Error> {
+        let (device, index) = (self.sample.device(), self.state.index);
         let timestep = schedule.timestep(index);
         let input = schedule.scale_model_input(index, self.sample.clone());
         let model_output = denoise(input, timestep, index)?.cast(DType::F32);
-        device.sync().map_err(|e| Error::Device(format!("the device failed in step {}: {e}", index + 1)))?;
-        let (step, sample) = (index + 1, &self.sample);
-        on_step(StepInfo { step, total, timestep, schedule, sample, model_output: &model_output })?;
+        let denoised = schedule.denoised(index, &self.sample, &model_output);
+        let evaluation = Evaluation::new([index + 1, schedule.len()], timestep, denoised);
         let mut stepper = Stepper::resume(schedule, self.state.clone());
         let noise = stepper.needs_noise().then(|| self.generator.randn(self.sample.dims(), &device, DType::F32));
         self.sample = stepper.step(self.sample.clone(), model_output, noise)?;
         self.state = stepper.into_state();
-        Ok(())
+        Ok(evaluation)
+    }
+}
+
+/// An evaluation of the model that the device may still be at. Its result is on the way to the host.
+pub struct Evaluation {
+    step: usize,
+    total: usize,
+    timestep: f64,
+    denoised: Arriving,
+}
+
+enum Arriving {
+    Here(Result<TensorData, Error>),
+    OnTheWay(Pin<Box<dyn Future<Output = Result<TensorData, Error>>>>),
+}
+
+impl Evaluation {
+    fn new([step, total]: [usize; 2], timestep: f64, denoised: Tensor<4>) -> Self {
+        let mut read: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move {
+            let failed = |e| Error::Device(format!("the device failed in step {step}: {e}"));
+            denoised.into_data_async().await.map_err(failed)
+        });
+        // The first poll queues the copy to the host, behind the evaluation and before all that comes after it.
+        let denoised = match read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(data) => Arriving::Here(data),
+            Poll::Pending => Arriving::OnTheWay(read),
+        };
+        Self { step, total, timestep, denoised }
+    }
+
+    /// Whether waiting for it takes no time.
+    fn is_here(&self) -> bool {
+        matches!(self.denoised, Arriving::Here(_))
+    }
+
+    /// Waits until it is done.
+    ///
+    /// # Errors
+    /// When the device failed.
+    pub fn wait(self) -> Result<StepInfo, Error> {
+        let Self { step, total, timestep, denoised } = self;
+        let denoised = match denoised {
+            Arriving::Here(data) => data?,
+            Arriving::OnTheWay(read) => read_sync(read)?,
+        };
+        Ok(StepInfo { step, total, timestep, denoised })
+    }
+}
+
+impl fmt::Debug for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, total, timestep, .. } = self;
+        f.debug_struct("Evaluation").field("step", step).field("total", total).field("timestep", timestep).finish()
+    }
+}
+
+/// The evaluation that the device is at while the host queues the next: so neither waits for the other between two steps,
+/// and no more than two are queued, so that a run can be stopped. Where the host computes itself, none is ever in flight.
+#[derive(Debug, Default)]
+pub struct InFlight(Option<Evaluation>);
+
+impl InFlight {
+    /// Waits for the evaluation before this one and tells of it; of this one too if it is done already.
+    ///
+    /// # Errors
+    /// Of the device and of `on_step`.
+    pub fn follow(
+        &mut self,
+        evaluation: Evaluation,
+        mut on_step: impl FnMut(StepInfo) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.land(&mut on_step)?;
+        self.0 = Some(evaluation);
+        if self.0.as_ref().is_some_and(Evaluation::is_here) { self.land(on_step) } else { Ok(()) }
+    }
+
+    /// Waits for the last evaluation, if there is one, and tells of it.
+    ///
+    /// # Errors
+    /// Of the device and of `on_step`.
+    pub fn land(&mut self, mut on_step: impl FnMut(StepInfo) -> Result<(), Error>) -> Result<(), Error> {
+        self.0.take().map_or(Ok(()), |evaluation| on_step(evaluation.wait()?))
     }
 }
 
@@ -182,6 +259,9 @@ pub fn preview(latents: Tensor<4>) -> Result<Tensor<4>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::future;
+
     use super::*;
     use crate::schedulers::{PredictionType, Sampler, SchedulerConfig};
     use crate::testing::{check_close, device, fixture_values, input, tolerance, values};
@@ -240,7 +320,7 @@ mod tests {
                     steps.push((info.step, info.total));
                     check_close(
                         &format!("{sampler} step {}", info.step),
-                        &values(&info.denoised()),
+                        &info.denoised.to_vec::<f32>().unwrap(),
                         &values(&image),
                         2e-4,
                     );
@@ -267,14 +347,14 @@ mod tests {
             let walk = Walk::new(start, generator);
             let finish = |mut walk: Walk| {
                 while !walk.is_done(&schedule) {
-                    walk.step(&schedule, denoise, |_| Ok(())).unwrap();
+                    walk.step(&schedule, denoise).unwrap();
                 }
                 values(&walk.sample)
             };
             let expected = finish(walk.clone());
             let mut walk = walk;
             while !walk.is_done(&schedule) {
-                walk.step(&schedule, denoise, |_| Ok(())).unwrap();
+                walk.step(&schedule, denoise).unwrap();
                 let copy = |tensor: &Tensor<4>| Tensor::from_data(tensor.clone().into_data(), &device());
                 let parts = Walk {
                     sample: copy(&walk.sample),
@@ -334,6 +414,42 @@ mod tests {
         );
         assert!(matches!(end, Err(Error::Cancelled)));
         assert_eq!(evaluations, 3);
+    }
+
+    /// As on a device with a queue: an evaluation is told of when the next is queued behind it, the last at the end.
+    #[test]
+    fn one_evaluation_is_in_flight() {
+        let denoised = || TensorData::new(vec![0.0_f32], [1, 1, 1, 1]);
+        let queued = |step| {
+            let mut polls = 0;
+            let read = future::poll_fn(move |context| {
+                polls += 1;
+                context.waker().wake_by_ref();
+                if polls > 2 { Poll::Ready(Ok(denoised())) } else { Poll::Pending }
+            });
+            Evaluation { step, total: 3, timestep: 1.0, denoised: Arriving::OnTheWay(Box::pin(read)) }
+        };
+        let done = |step| Evaluation { denoised: Arriving::Here(Ok(denoised())), ..queued(step) };
+        let told = RefCell::new(Vec::new());
+        let tell = |info: StepInfo| {
+            told.borrow_mut().push(info.step);
+            if info.step == 7 { Err(Error::Cancelled) } else { Ok(()) }
+        };
+        let mut in_flight = InFlight::default();
+        in_flight.follow(queued(1), tell).unwrap();
+        assert_eq!(*told.borrow(), [0; 0]);
+        in_flight.follow(queued(2), tell).unwrap();
+        assert_eq!(*told.borrow(), [1]);
+        in_flight.land(tell).unwrap();
+        in_flight.land(tell).unwrap();
+        assert_eq!(*told.borrow(), [1, 2]);
+        in_flight.follow(queued(3), tell).unwrap();
+        in_flight.follow(done(4), tell).unwrap();
+        assert_eq!(*told.borrow(), [1, 2, 3, 4]);
+        in_flight.follow(queued(7), tell).unwrap();
+        assert!(matches!(in_flight.follow(queued(8), tell), Err(Error::Cancelled)));
+        let failed = Evaluation { denoised: Arriving::Here(Err(Error::Device("lost".into()))), ..queued(9) };
+        assert!(matches!(InFlight::default().follow(failed, tell), Err(Error::Device(_))));
     }
 
     #[test]

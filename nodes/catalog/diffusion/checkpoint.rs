@@ -98,7 +98,7 @@ mod tests {
             let start = initial_latents(&schedule, SHAPE, &mut generator, &Device::flex());
             let mut walk = Walk::new(start, generator);
             while !walk.is_done(&schedule) {
-                walk.step(&schedule, |latents, _, _| Ok(latents.mul_scalar(0.3)), |_| Ok(())).unwrap();
+                walk.step(&schedule, |latents, _, _| Ok(latents.mul_scalar(0.3))).unwrap();
                 let portable = apart(&walk).unwrap();
                 let bytes = portable.to_bytes();
                 let there = together(&Portable::from_bytes(&bytes).unwrap(), &Device::flex()).unwrap();
@@ -114,7 +114,7 @@ mod tests {
         let schedule = Schedule::from_step(&config, Sampler::Ddim, 10, 0.0, 0).unwrap();
         let mut walk = Walk::new(burn::Tensor::zeros(SHAPE, &Device::flex()), TorchGenerator::new(3));
         while walk.state.index < EVERY {
-            walk.step(&schedule, |latents, _, _| Ok(latents), |_| Ok(())).unwrap();
+            walk.step(&schedule, |latents, _, _| Ok(latents)).unwrap();
         }
         let context = TestContext::default();
         put_aside(&walk, &schedule, &context);

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use dc_diffusion::dreamcache::{
     AttentionMaps, Denoiser, FoldedProjections, Guidance, Personalisation, ProjectedCache, Steps,
 };
 use dc_diffusion::random::TorchGenerator;
-use dc_diffusion::sampling::{StepInfo, Walk, initial_latents, preview};
+use dc_diffusion::sampling::{InFlight, StepInfo, Walk, initial_latents, preview};
 use dc_diffusion::schedulers::Schedule;
 use dc_graph_node_api::{InputSpec, Inputs, LogLevel, NodeError, NodeSpec, RunContext, StepHookValue};
 
@@ -212,12 +212,14 @@ pub(super) fn denoise(
     let resumes = maps.is_none() && every == 1;
     let taken_up = if resumes { take_up(start.dims(), &schedule, &base.device, context) } else { None };
     let mut walk = taken_up.unwrap_or_else(|| Walk::new(start, generator));
+    let mut in_flight = InFlight::default();
     while !walk.is_done(&schedule) {
         let denoise = |latents: Tensor<4>, _, index| {
             let active = subject.is_some_and(|s| s.steps.contains(&(first_step + index)));
             steps.predict(&latents, index, active, maps.as_deref_mut())
         };
-        walk.step(&schedule, denoise, |step| tell(&step, context)).map_err(node_error)?;
+        let evaluation = walk.step(&schedule, denoise).map_err(node_error)?;
+        in_flight.follow(evaluation, |step| tell(step, context)).map_err(node_error)?;
         if let Some(hook) = &hook {
             walk.sample = after_step(hook, walk.sample.clone(), &schedule, walk.state.index, context)?;
         }
@@ -225,17 +227,18 @@ pub(super) fn denoise(
             put_aside(&walk, &schedule, context);
         }
     }
+    in_flight.land(|step| tell(step, context)).map_err(node_error)?;
     Ok(Latents(walk.sample))
 }
 
 /// Tells how far the walk is, and shows now and then what it is coming to.
-fn tell(step: &StepInfo<'_>, context: &dyn RunContext) -> Result<(), dc_diffusion::Error> {
+fn tell(step: StepInfo, context: &dyn RunContext) -> Result<(), dc_diffusion::Error> {
     if context.is_cancelled() {
         return Err(dc_diffusion::Error::Cancelled);
     }
     context.progress(step.step as u64, step.total as u64);
     if step.step.is_multiple_of(PREVIEW_EVERY) && step.step < step.total {
-        let first = step.denoised().slice(0..1);
+        let first = Tensor::from_data(step.denoised, &Device::flex()).slice(0..1);
         if let Some(image) = preview(first).ok().and_then(|p| from_tensor(p).ok()).and_then(|p| p.into_iter().next()) {
             context.preview(&image);
         }
