@@ -57,6 +57,20 @@ pub struct Resolved {
     pub class: String,
 }
 
+impl Resolved {
+    /// What there is to know before the first step on a GPU: why it takes so long.
+    pub fn note(&self) -> Option<&'static str> {
+        // The features that keep tuning results on disk, see `Cargo.toml`.
+        let kept = cfg!(any(feature = "vulkan", feature = "metal", feature = "cuda"));
+        (self.device != Device::flex()).then_some(if kept {
+            "the first step in each size tries which kernels are fastest, for up to minutes; what it finds is kept on disk"
+        } else {
+            "the first step in each size tries which kernels are fastest, for up to minutes, in every process; builds with \
+             `--features vulkan`, `metal` or `cuda` keep what they find"
+        })
+    }
+}
+
 impl DeviceEntry {
     /// Whether `auto` may take this device. It takes the first best GPU, the CPU if there is none.
     pub fn usable_by_auto(&self) -> bool {
@@ -254,6 +268,7 @@ mod tests {
         assert_eq!((cpu.name.as_str(), cpu.kind, cpu.usable_by_auto()), ("cpu", DeviceKind::Cpu, true));
         let cpu = resolve(DeviceChoice::Cpu, DTypeChoice::Auto).unwrap();
         assert_eq!((cpu.label.as_str(), cpu.class.as_str(), cpu.dtype), ("cpu, f32", "cpu f32", DType::F32));
+        assert_eq!(cpu.note(), None);
         assert_eq!(resolve(DeviceChoice::Cpu, DTypeChoice::Bf16).unwrap().class, "cpu bf16");
 
         for entry in gpus {
@@ -261,6 +276,7 @@ mod tests {
             for _ in 0..2 {
                 let gpu = resolve(entry.name.parse().unwrap(), DTypeChoice::F32).unwrap();
                 assert!(gpu.label.starts_with(&entry.name) && gpu.class.ends_with("f32"), "{}", gpu.label);
+                assert!(gpu.note().is_some_and(|note| note.contains("first step")));
                 assert_eq!(values(&Tensor::<1>::ones([3], &gpu.device).mul_scalar(2.0)), [2.0; 3]);
             }
             for (choice, dtype) in [(DTypeChoice::F16, DType::F16), (DTypeChoice::Bf16, DType::BF16)] {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use burn::tensor::{DType, Device, Tensor, TensorData, read_sync};
+use burn_std::{RuntimeKind, set_runtime_kind};
 
 use crate::error::Error;
 use crate::random::TorchGenerator;
@@ -169,6 +170,8 @@ impl Evaluation {
             let failed = |e| Error::Device(format!("the device failed in step {step}: {e}"));
             denoised.into_data_async().await.map_err(failed)
         });
+        // Burn would copy at the first look, after all that is queued until then, were its host not an asynchronous one.
+        set_runtime_kind(RuntimeKind::Async);
         // The first poll queues the copy to the host, behind the evaluation and before all that comes after it.
         let denoised = match read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(data) => Arriving::Here(data),
@@ -320,7 +323,7 @@ mod tests {
                     steps.push((info.step, info.total));
                     check_close(
                         &format!("{sampler} step {}", info.step),
-                        &info.denoised.to_vec::<f32>().unwrap(),
+                        &info.denoised.try_to_vec::<f32>().unwrap(),
                         &values(&image),
                         2e-4,
                     );
@@ -413,7 +416,8 @@ mod tests {
             |info| if info.step == 3 { Err(Error::Cancelled) } else { Ok(()) },
         );
         assert!(matches!(end, Err(Error::Cancelled)));
-        assert_eq!(evaluations, 3);
+        // The fourth may be queued on a GPU.
+        assert!(evaluations == 3 || device() != Device::flex() && evaluations == 4, "{evaluations}");
     }
 
     /// As on a device with a queue: an evaluation is told of when the next is queued behind it, the last at the end.

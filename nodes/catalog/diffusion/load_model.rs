@@ -71,6 +71,9 @@ impl Node for LoadModel {
         };
         let resolved = self.runtime.get()?;
         context.log(LogLevel::Info, &format!("device: {}", resolved.label));
+        if let Some(note) = resolved.note() {
+            context.log(LogLevel::Info, note);
+        }
         let dtype = if inputs.text("dtype")? == "f32" { DType::F32 } else { resolved.dtype };
         let model = BaseModel::load(inputs.path("model")?, &resolved.device, dtype, prediction_type)
             .map_err(input_error("model"))?;
