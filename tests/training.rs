@@ -96,18 +96,22 @@ fn from_nothing_to_pictures() {
     });
     run(&place, &graph("Train Adapters", further.clone(), loads.clone())).expect(0);
     assert_ne!(losses(&place, "adapters")[0], losses(&place, "adapters-further")[0]);
+    // More places: the new ones begin neutral, so the first loss is the same.
+    further["placement"] = "encoder+middle+decoder".into();
+    further["folder"] = "adapters-more".into();
+    run(&place, &graph("Train Adapters", further.clone(), loads.clone())).expect(0);
+    assert_eq!(losses(&place, "adapters-further")[0], losses(&place, "adapters-more")[0]);
+    let [fewer, more] =
+        ["adapters-further", "adapters-more"].map(|folder| tensors(&place.path(folder).join("adapters.safetensors")));
+    assert!(fewer.len() < more.len() && fewer.keys().all(|name| more.contains_key(name)), "{:?}", more.keys());
     further["variant"] = "spatial_sum".into();
     further["folder"] = "adapters-other".into();
     let other = run(&place, &graph("Train Adapters", further, loads)).expect(1).stderr;
-    assert!(other.contains("another variant or placement"), "{other}");
+    assert!(other.contains("another variant"), "{other}");
 
     let personalize = repository().join("graphs/personalize.json");
-    let sets = [
-        "model=further/model",
-        "adapters=adapters-further/adapters.safetensors",
-        "num_images=1",
-        "num_inference_steps=2",
-    ];
+    let sets =
+        ["model=further/model", "adapters=adapters-more/adapters.safetensors", "num_images=1", "num_inference_steps=2"];
     let mut args = vec!["run", personalize.to_str().unwrap(), "--device", "cpu", "--output", "pictures"];
     args.extend(sets.iter().flat_map(|set| ["--set", set]));
     place.run(&args).expect(0);

@@ -29,7 +29,8 @@ pub(crate) fn node() -> Arc<dyn Node> {
         "A released checkpoint (.pt), a .safetensors file, `pocket` (those of the small model inside the program), or random weights: `random:sd15-tiny`, `random:sd21-tiny`.",
     ))
     .output("adapters", ADAPTERS, "The adapters, on the model's device.")
-    .output("num_parameters", PortType::Integer, "25,207,040 for Stable Diffusion 1.5 and 2.1.");
+    .output("num_parameters", PortType::Integer, "25,207,040 for Stable Diffusion 1.5 and 2.1.")
+    .output("placement", PortType::Text, "Where they sit, for `Build Cache`: `middle+decoder` for released checkpoints.");
     Arc::new(LoadAdapters { spec })
 }
 
@@ -65,7 +66,10 @@ impl Node for LoadAdapters {
         let adapters = load_adapters(origin, &base.unet_config, base.family, &base.device, base.dtype)
             .map_err(input_error("adapters"))?;
         let num_parameters = adapters.num_params() as i64;
+        let placement = adapters.config().placement.to_string();
         let adapters = Adapters::new(adapters, base.family, origin.into());
-        Ok(Outputs::one("adapters", Value::native(adapters)).with("num_parameters", num_parameters))
+        Ok(Outputs::one("adapters", Value::native(adapters))
+            .with("num_parameters", num_parameters)
+            .with("placement", Value::text(placement)))
     }
 }

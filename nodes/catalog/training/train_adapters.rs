@@ -40,7 +40,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
     .input(InputSpec::required("model", MODEL, "The base model, loaded in f32."))
     .input(InputSpec::required("triplets", TRIPLETS, "Targets, captions and references, of the model's native size."))
     .input(InputSpec::with_default("pool", 30_000_i64, "How many triplets are learned from; latents and text contexts are made beforehand.").range(1.0..=1e8))
-    .input(InputSpec::optional("adapters", ADAPTERS, "Adapters of the same variant and placement to go on from, loaded in f32; without them, `initial` says how training begins."))
+    .input(InputSpec::optional("adapters", ADAPTERS, "Adapters of the same variant to go on from, loaded in f32. Where they have none, and without them, `initial` says how training begins."))
     .input(
         InputSpec::with_default("initial", "neutral", "`neutral`: the first step is exactly the base model, and the adapters attend like its own self-attention; `paper`: at random.")
             .choices(&["neutral", "paper"]),
@@ -85,20 +85,29 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let (seed, initial) = (count(inputs, "seed")?, inputs.text("initial")?);
     let load = |w: &Weights| dreamcache::Adapters::load(w, &base.unet_config, config);
     let given = inputs.optional_native::<Adapters>("adapters")?;
-    if given.as_ref().is_some_and(|given| given.adapters.config() != config) {
-        return Err(NodeError::input("adapters", "are of another variant or placement than what is to be trained")
-            .with_hint("give `variant` and `placement` the adapters' values"));
+    if given.as_ref().is_some_and(|given| given.adapters.config().variant != config.variant) {
+        return Err(NodeError::input("adapters", "are of another variant than what is to be trained")
+            .with_hint("give `variant` the adapters' value"));
     }
-    let adapters = match (&given, initial) {
-        (Some(given), _) => given.adapters.clone(),
-        (None, "paper") => {
+    let begun = match initial {
+        "paper" => {
             load(&Weights::new(Arc::new(Initial::adapters(seed)), &base.device, DType::F32)).map_err(node_error)?
         }
         _ => dreamcache::Adapters::neutral(&base.unet, config),
     };
-    let initial = match given {
-        Some(given) => format!("from {}", digest(&given.adapters)),
-        None => initial.to_string(),
+    let (adapters, initial) = match given {
+        Some(given) => {
+            let left = given.adapters.points().iter().filter(|point| begun.at(point.layer).is_none()).count();
+            if left > 0 {
+                let placement = given.adapters.config().placement;
+                let message =
+                    format!("{left} of the given adapters ({placement}) are left out: `placement` has no such place");
+                context.log(LogLevel::Warning, &message);
+            }
+            let initial = format!("{initial} from {}", digest(&given.adapters));
+            (begun.with_layers_of(&given.adapters), initial)
+        }
+        None => (begun, initial.to_string()),
     };
     // As the released training does: all but the layer norms.
     let is_norm = |name: &str| name.ends_with(".norm.weight") || name.ends_with(".norm.bias");

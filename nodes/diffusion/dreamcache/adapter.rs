@@ -221,6 +221,17 @@ impl Adapters {
         Self { config, points, adapters }
     }
 
+    /// These, but with the adapters of others of the same variant wherever both have one.
+    #[must_use]
+    pub fn with_layers_of(mut self, others: &Self) -> Self {
+        for (point, adapter) in self.points.iter().zip(&mut self.adapters) {
+            if let Some(other) = others.at(point.layer) {
+                *adapter = other.clone();
+            }
+        }
+        self
+    }
+
     /// Which adapters these are.
     pub fn config(&self) -> AdapterConfig {
         self.config

@@ -34,7 +34,7 @@ impl ProjectedCache {
                 let (wanted, found) = (adapters.config().placement, cache.config().placement);
                 let name = &point.name;
                 return Err(Error::Argument(format!(
-                    "the adapters ({wanted}) need features of `{name}`, which the cache ({found}) does not have"
+                    "the adapters need features of `{name}`, which the cache ({found}) does not have: build it with the placement {wanted}"
                 )));
             };
             if cache.points()[i] != *point {
