@@ -15,7 +15,7 @@ mod attention_maps;
 mod build_cache;
 mod checkpoint;
 mod decode_vae;
-mod denoising;
+pub(crate) mod denoising;
 mod empty_latents;
 mod encode_prompt;
 mod encode_vae;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 use dc_diffusion::dreamcache::cache::CacheConfig;
-use dc_diffusion::dreamcache::{Denoiser, Guidance, Personalisation, ProjectedCache, ReferenceCache, Steps};
+use dc_diffusion::dreamcache::{Denoiser, Personalisation, ProjectedCache, ReferenceCache, Steps};
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::sampling::{initial_latents, sample};
 use dc_diffusion::schedulers::{Sampler, Schedule};
 use dc_graph_node_api::{Image, InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext, Value};
 
 use super::compare::indices;
+use crate::diffusion::denoising::guidance;
 use crate::diffusion::pictures::{from_tensor, list, to_tensor};
 use crate::diffusion::values::{ADAPTERS, Adapters, MODEL, Model, input_error, node_error};
 use crate::function::function_node;
@@ -45,14 +46,18 @@ pub(crate) fn node() -> Arc<dyn Node> {
         InputSpec::with_default(
             "guidance",
             "joint",
-            "`joint` weighs prompt and cache together, `combined` against each other.",
+            "`joint` weighs prompt and cache together, `combined` and `text_first` against each other.",
         )
-        .choices(&["joint", "combined"]),
+        .choices(&["joint", "combined", "text_first"]),
     )
     .input(InputSpec::with_default("guidance_scale", 4.0, "How strongly the caption is followed.").range(0.0..=100.0))
     .input(
-        InputSpec::with_default("image_guidance_scale", 2.0, "Of `combined`: how strongly the reference is followed.")
-            .range(0.0..=100.0),
+        InputSpec::with_default(
+            "image_guidance_scale",
+            2.0,
+            "Of `combined` and `text_first`: how strongly the reference is followed.",
+        )
+        .range(0.0..=100.0),
     )
     .input(
         InputSpec::with_default("adapter_strength", 1.0, "How much of the adapters' contribution is taken.")
@@ -101,11 +106,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let sampler = inputs.text("sampler")?.parse::<Sampler>().map_err(input_error("sampler"))?;
     let steps = inputs.integer("num_inference_steps")?.max(1) as usize;
     let schedule = Schedule::new(&base.scheduler, sampler, steps, 0.0).map_err(input_error("num_inference_steps"))?;
-    let scale = inputs.number("guidance_scale")?;
-    let guidance = match inputs.text("guidance")? {
-        "combined" => Guidance::Combined { image_scale: inputs.number("image_guidance_scale")?, text_scale: scale },
-        _ => Guidance::Joint { scale },
-    };
+    let guidance = guidance(inputs)?;
     let strength = inputs.number("adapter_strength")?;
     let batch_size = inputs.integer("batch_size")?.max(1) as usize;
     let seed = inputs.integer("seed")? as u64;

@@ -3,9 +3,13 @@
 //! With T the prompt, C the cache and ∅ the negative prompt or no cache:
 //!
 //! ```text
-//! joint      e = e(∅,∅) + s (e(T,C) - e(∅,∅))
-//! combined   e = e(∅,∅) + s_I (e(∅,C) - e(∅,∅)) + s_T (e(T,C) - e(∅,C))
+//! joint        e = e(∅,∅) + s (e(T,C) - e(∅,∅))
+//! combined     e = e(∅,∅) + s_I (e(∅,C) - e(∅,∅)) + s_T (e(T,C) - e(∅,C))
+//! text first   e = e(∅,∅) + s_T (e(T,∅) - e(∅,∅)) + s_I (e(T,C) - e(T,∅))
 //! ```
+//!
+//! Joint and combined are the paper's. The third, this project's, goes from nothing to both by way of the plain model,
+//! which training has seen most, where the second goes by way of a cache without a prompt.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -16,7 +20,7 @@ use crate::error::Error;
 use crate::unet::UNet;
 use crate::unet::transformer::{Backbone, BlockHook};
 
-/// A rule and its scales. Without a cache both are classifier-free guidance, with `scale` or `text_scale`.
+/// A rule and its scales. Without a cache all are classifier-free guidance, with `scale` or `text_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
 pub enum Guidance {
@@ -30,6 +34,13 @@ pub enum Guidance {
         /// Higher keeps more of the subject, lower makes it easier to edit. 0.3 to 0.4 in the released scripts.
         image_scale: f64,
         /// 7.5 in the paper.
+        text_scale: f64,
+    },
+    /// Prompt and cache weighed against each other, the prompt first: three evaluations a step.
+    TextFirst {
+        /// Higher keeps more of the subject.
+        image_scale: f64,
+        /// Higher follows the prompt more.
         text_scale: f64,
     },
 }
@@ -57,6 +68,7 @@ impl Guidance {
             Self::Joint { scale: 1.0 } => vec![both],
             Self::Joint { .. } => vec![nothing, both],
             Self::Combined { .. } => vec![nothing, Row { text: false, cached }, both],
+            Self::TextFirst { .. } => vec![nothing, Row { text: true, cached: false }, both],
         }
     }
 
@@ -76,15 +88,19 @@ impl Guidance {
             (Self::Combined { image_scale, text_scale }, Some(nothing), Some(image), Some(both)) => {
                 Ok(nothing.clone() + (both - image.clone()) * text_scale + (image - nothing) * image_scale)
             }
+            (Self::TextFirst { image_scale, text_scale }, Some(nothing), Some(text), Some(both)) => {
+                Ok(nothing.clone() + (both - text.clone()) * image_scale + (text - nothing) * text_scale)
+            }
             _ => Err(Error::Argument(format!("{self:?} does not combine {count} predictions"))),
         }
     }
 
     fn with_cache(self, cached: bool) -> Self {
         match self {
-            Self::Combined { text_scale, .. } if !cached => Self::Joint { scale: text_scale },
-            // The predictions in the middle cancel.
-            Self::Combined { image_scale, text_scale } if image_scale == text_scale => {
+            Self::Combined { image_scale, text_scale } | Self::TextFirst { image_scale, text_scale }
+                // The predictions in the middle cancel when the scales are equal.
+                if !cached || image_scale == text_scale =>
+            {
                 Self::Joint { scale: text_scale }
             }
             other => other,
@@ -192,13 +208,14 @@ mod tests {
 
     #[test]
     fn rows_and_combinations() {
-        // Predictions of 1 (nothing), 10 (cache), 100 (both).
-        let predict = |row: &Row| match (row.text, row.cached) {
-            (false, false) => 1.0,
-            (false, true) => 10.0,
-            (true, _) => 100.0,
-        };
         let check = |guidance: Guidance, cached: bool, rows: usize, expected: f32| {
+            // Predictions of 1 (nothing), 10 (cache), 40 (prompt), 100 (both, or the prompt where there is no cache).
+            let predict = |row: &Row| match (row.text, row.cached) {
+                (false, false) => 1.0,
+                (false, true) => 10.0,
+                (true, false) if cached => 40.0,
+                (true, _) => 100.0,
+            };
             let needed = guidance.rows(cached);
             assert_eq!(needed.len(), rows, "{guidance:?}");
             assert!(
@@ -220,6 +237,10 @@ mod tests {
         check(combined(3.0, 3.0), true, 2, 1.0 + 3.0 * 99.0);
         check(combined(0.4, 1.0), false, 1, 100.0);
         assert!(combined(0.4, 7.5).combine(true, vec![]).is_err());
+        let text_first = |image_scale, text_scale| Guidance::TextFirst { image_scale, text_scale };
+        check(text_first(5.0, 4.0), true, 3, 1.0 + 4.0 * 39.0 + 5.0 * 60.0);
+        check(text_first(5.0, 4.0), false, 2, 1.0 + 4.0 * 99.0);
+        check(text_first(3.0, 3.0), true, 2, 1.0 + 3.0 * 99.0);
     }
 
     #[test]

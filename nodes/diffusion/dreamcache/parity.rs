@@ -81,6 +81,7 @@ impl Setup {
 
 const JOINT: Guidance = Guidance::Joint { scale: 7.5 };
 const COMBINED: Guidance = Guidance::Combined { image_scale: 0.4, text_scale: 7.5 };
+const TEXT_FIRST: Guidance = Guidance::TextFirst { image_scale: 0.4, text_scale: 7.5 };
 /// The prompted prediction alone.
 const UNGUIDED: Guidance = Guidance::Joint { scale: 1.0 };
 const VARIANTS: [Variant; 4] =
@@ -197,9 +198,11 @@ fn without_a_cache_it_is_the_backbone() {
         let placement = "encoder+middle+decoder".parse().expect("valid");
         let setup = setup("sd15", AdapterConfig { variant, placement });
         let cache = setup.projected();
-        for guidance in [JOINT, COMBINED, UNGUIDED] {
+        for guidance in [JOINT, COMBINED, TEXT_FIRST, UNGUIDED] {
             let without_cache = match guidance {
-                Guidance::Combined { text_scale, .. } => Guidance::Joint { scale: text_scale },
+                Guidance::Combined { text_scale, .. } | Guidance::TextFirst { text_scale, .. } => {
+                    Guidance::Joint { scale: text_scale }
+                }
                 joint => joint,
             };
             let plain = setup.predict(None, 1.0, without_cache);
@@ -279,7 +282,13 @@ fn steps_are_predictions() {
         let setup = setup(family, AdapterConfig::default());
         let cache = setup.projected();
         let latents = Tensor::cat(vec![setup.latents.clone(), input("other", [1, 4, 16, 16], 1.7)], 0);
-        for (cache, guidance) in [(None, JOINT), (Some(&cache), JOINT), (Some(&cache), COMBINED), (None, UNGUIDED)] {
+        for (cache, guidance) in [
+            (None, JOINT),
+            (Some(&cache), JOINT),
+            (Some(&cache), COMBINED),
+            (Some(&cache), TEXT_FIRST),
+            (None, UNGUIDED),
+        ] {
             let denoiser = setup.denoiser(cache, 1.0, guidance);
             let mut steps = Steps::new(denoiser.clone(), &timesteps);
             // The second step is one of plain sampling.
@@ -303,7 +312,7 @@ fn steps_are_predictions() {
 
 /// Between the steps that look at the cache alone, what it changed there counts.
 #[test]
-fn combined_guidance_can_share_what_the_cache_changes() {
+fn guidance_can_share_the_third_evaluation() {
     let setup = setup("sd15", AdapterConfig::default());
     let cache = setup.projected();
     let timesteps = [801.0, 781.0, 761.0, 741.0];
@@ -311,18 +320,21 @@ fn combined_guidance_can_share_what_the_cache_changes() {
         let denoiser = Denoiser { cond: context.clone(), ..setup.denoiser(cache, 1.0, UNGUIDED) };
         denoiser.predict(&setup.latents, timestep, true, None).expect("they fit")
     };
-    let denoiser = setup.denoiser(Some(&cache), 1.0, COMBINED);
-    let mut steps = Steps::new(denoiser, &timesteps).sharing(3);
-    let mut change = None;
-    for (step, timestep) in timesteps.into_iter().enumerate() {
-        let found = steps.predict(&setup.latents, step, true, None).expect("they fit");
-        let (nothing, both) = (of(None, &setup.uncond, timestep), of(Some(&cache), &setup.cond, timestep));
-        if step % 3 == 0 {
-            change = Some(of(Some(&cache), &setup.uncond, timestep) - nothing.clone());
+    for (guidance, third) in [(COMBINED, (Some(&cache), &setup.uncond)), (TEXT_FIRST, (None, &setup.cond))] {
+        let denoiser = setup.denoiser(Some(&cache), 1.0, guidance);
+        let mut steps = Steps::new(denoiser, &timesteps).sharing(3);
+        let mut change = None;
+        for (step, timestep) in timesteps.into_iter().enumerate() {
+            let found = steps.predict(&setup.latents, step, true, None).expect("they fit");
+            let (nothing, both) = (of(None, &setup.uncond, timestep), of(Some(&cache), &setup.cond, timestep));
+            if step % 3 == 0 {
+                change = Some(of(third.0, third.1, timestep) - nothing.clone());
+            }
+            let middle = nothing.clone() + change.clone().expect("looked at in the first step");
+            let expected = guidance.combine(true, vec![nothing, middle, both]).expect("three");
+            let name = format!("{guidance:?}, step {step}");
+            check_close(&name, &values(&found), &values(&expected), tolerance(5e-5));
         }
-        let image = nothing.clone() + change.clone().expect("looked at in the first step");
-        let expected = COMBINED.combine(true, vec![nothing, image, both]).expect("three");
-        check_close(&format!("step {step}"), &values(&found), &values(&expected), tolerance(5e-5));
     }
 }
 
