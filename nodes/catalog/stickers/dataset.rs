@@ -80,6 +80,19 @@ mod tests {
     }
 
     #[test]
+    fn some_pictures_are_turned_into_several() {
+        let (usual, more) = (world(7), world(7).with_several(40));
+        assert_ne!(usual.identity(), more.identity());
+        let pairs = (0..100).map(|i| [&usual, &more].map(|world| world.get(Split::Train, i).unwrap()));
+        let changed: Vec<_> = pairs.filter(|[usual, more]| usual != more).collect();
+        assert!((25..50).contains(&changed.len()), "{}", changed.len());
+        for [usual, more] in changed {
+            assert!(more.caption.starts_with("three "), "{}", more.caption);
+            assert_eq!(usual.subject, more.subject);
+        }
+    }
+
+    #[test]
     fn splits_share_no_subject() {
         let world = world(0);
         let subjects = |split| -> HashSet<u64> {

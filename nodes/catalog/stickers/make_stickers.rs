@@ -26,6 +26,14 @@ pub(crate) fn node() -> Arc<dyn Node> {
     );
     let spec = world_ports(spec)
         .input(
+            InputSpec::with_default(
+                "several",
+                0_i64,
+                "Of 100 pictures, so many more show three of their subject, which a denoiser has to make alike.",
+            )
+            .range(0.0..=100.0),
+        )
+        .input(
             InputSpec::with_default("examples", 0_i64, "How many pictures to show, for a contact sheet.")
                 .range(0.0..=4096.0),
         )
@@ -56,7 +64,7 @@ impl Node for MakeStickers {
     }
 
     fn run(&self, inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> {
-        let world = world(inputs, context)?;
+        let world = world(inputs, context)?.with_several(inputs.integer("several")?.max(0) as usize);
         let held_out = inputs.text("split")? == "held_out";
         let (mut pictures, mut references, mut captions) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..inputs.integer("examples")?.max(0) as usize {

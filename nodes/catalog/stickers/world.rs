@@ -33,17 +33,25 @@ pub(crate) struct World {
     cast: Cast,
     props: Props,
     seed: u64,
+    /// Of 100 pictures, so many more show three of their subject.
+    several: usize,
 }
 
 impl World {
     pub(super) fn new(cast: Cast, seed: u64) -> Result<Self, NodeError> {
-        Ok(Self { cast, props: Props::draw()?, seed })
+        Ok(Self { cast, props: Props::draw()?, seed, several: 0 })
+    }
+
+    /// The same world, but `percent` of 100 pictures are turned into ones that show three of their subject.
+    pub(super) fn with_several(self, percent: usize) -> Self {
+        Self { several: percent, ..self }
     }
 
     /// What tells this world from others.
     pub(crate) fn identity(&self) -> String {
         let font = self.cast.font_digest();
-        format!("stickers {VERSION}, seed {}, font {}", self.seed, font.as_deref().unwrap_or("none"))
+        let several = if self.several > 0 { format!(", several {}", self.several) } else { String::new() };
+        format!("stickers {VERSION}, seed {}, font {}{several}", self.seed, font.as_deref().unwrap_or("none"))
     }
 
     /// How many subjects a split has, colors aside.
@@ -56,6 +64,9 @@ impl World {
         let mut picks = Picks::new(&[self.seed, u64::from(held_out), index as u64]);
         let subject = self.cast.pick(held_out, &mut picks);
         let treatment = if picks.chance(45) { Treatment::Plain } else { picks.of(&Treatment::ALL[1..]) };
+        // By a stream of its own: the other pictures are what they are without.
+        let turned = Picks::new(&[self.seed, index as u64, 0x7365_7665]).chance(self.several);
+        let treatment = if turned { Treatment::Three } else { treatment };
         let scene = loop {
             let scene = picks.of(&Scene::ALL);
             if possible(scene, treatment) {
