@@ -32,14 +32,11 @@ pub(crate) fn node() -> Arc<dyn Node> {
             .range(0.0..=999.0),
     )
     .input(InputSpec::with_default("prompt", "", "The caching prompt; empty in the paper."))
-    .input(
-        InputSpec::with_default(
-            "placement",
-            "middle+decoder",
-            "Which parts of the denoiser are cached: `encoder`, `middle`, `decoder`, joined by `+`. The adapters must sit there.",
-        )
-        .choices(&["middle+decoder", "middle", "decoder", "encoder", "encoder+middle", "encoder+decoder", "encoder+middle+decoder"]),
-    )
+    .input(InputSpec::with_default(
+        "placement",
+        "middle+decoder",
+        "Which layers of the denoiser are cached: `encoder`, `middle`, `decoder` (the even-numbered attention layers there), single ones by their numbers from 0, joined by `+`. The adapters must sit there.",
+    ))
     .input(latents_mode())
     .input(seed("Of the noise, and of the latents when `latents_mode` is `sample`."))
     .input(
@@ -57,6 +54,11 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let seed = inputs.integer("seed")? as u64;
     let mode = inputs.text("latents_mode")?;
     let prompt = inputs.text("prompt")?;
+    let config = CacheConfig {
+        placement: inputs.text("placement")?.parse().map_err(input_error("placement"))?,
+        timestep: inputs.integer("timestep")?.max(0) as usize,
+    };
+    config.placement.check(&base.unet_config).map_err(input_error("placement"))?;
     let mut generator = TorchGenerator::new(seed);
 
     let (port, references, images, mode) = match inputs.optional_native::<Latents>("latents")? {
@@ -83,10 +85,6 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
         }
     };
     let noise = inputs.optional_native::<Latents>("noise")?;
-    let config = CacheConfig {
-        placement: inputs.text("placement")?.parse().map_err(input_error("placement"))?,
-        timestep: inputs.integer("timestep")?.max(0) as usize,
-    };
     let origin = CacheOrigin {
         model: base.digest.clone(),
         family: base.family,

@@ -172,6 +172,16 @@ fn poses(treatment: Treatment, picks: &mut Picks) -> Vec<Pose> {
                 })
                 .into();
         }
+        Treatment::Two => {
+            let (side, up) = (picks.sign(), picks.between(-9.0, 9.0));
+            return [1.0, -1.0]
+                .map(|end| {
+                    let (x, y) = (middle + end * side * 15.5, middle + end * up);
+                    let pose = at(x, y, picks.between(27.0, 37.0));
+                    Pose { degrees: picks.between(-10.0, 10.0), mirrored: picks.chance(50), ..pose }
+                })
+                .into();
+        }
         Treatment::Plain | Treatment::Grey | Treatment::Sticker => {
             at(jitter(picks, 5.0), jitter(picks, 5.0), picks.between(USUAL.0, USUAL.1))
         }

@@ -87,7 +87,7 @@ mod tests {
         let changed: Vec<_> = pairs.filter(|[usual, more]| usual != more).collect();
         assert!((25..50).contains(&changed.len()), "{}", changed.len());
         for [usual, more] in changed {
-            assert!(more.caption.starts_with("three "), "{}", more.caption);
+            assert!(["two ", "three "].iter().any(|n| more.caption.starts_with(n)), "{}", more.caption);
             assert_eq!(usual.subject, more.subject);
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
             InputSpec::with_default(
                 "several",
                 0_i64,
-                "Of 100 pictures, so many more show three of their subject, which a denoiser has to make alike.",
+                "Of 100 pictures, so many more show two or three of their subject, which a denoiser has to make alike.",
             )
             .range(0.0..=100.0),
         )

@@ -18,9 +18,12 @@ pub(crate) enum Treatment {
     Top,
     Bottom,
     Small,
+    /// Only where a data set asks for several: no prompt of the evaluation says it, and no seed without them draws it.
+    Two,
 }
 
 impl Treatment {
+    /// What a seed draws from.
     pub(crate) const ALL: [Self; 12] = [
         Self::Plain,
         Self::UpsideDown,
@@ -51,6 +54,7 @@ impl Treatment {
             Self::Top => "top",
             Self::Bottom => "bottom",
             Self::Small => "small",
+            Self::Two => "two",
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct World {
     cast: Cast,
     props: Props,
     seed: u64,
-    /// Of 100 pictures, so many more show three of their subject.
+    /// Of 100 pictures, so many more show two or three of their subject.
     several: usize,
 }
 
@@ -42,7 +42,7 @@ impl World {
         Ok(Self { cast, props: Props::draw()?, seed, several: 0 })
     }
 
-    /// The same world, but `percent` of 100 pictures are turned into ones that show three of their subject.
+    /// The same world, but `percent` of 100 pictures are turned into ones that show two or three of their subject.
     pub(super) fn with_several(self, percent: usize) -> Self {
         Self { several: percent, ..self }
     }
@@ -65,8 +65,9 @@ impl World {
         let subject = self.cast.pick(held_out, &mut picks);
         let treatment = if picks.chance(45) { Treatment::Plain } else { picks.of(&Treatment::ALL[1..]) };
         // By a stream of its own: the other pictures are what they are without.
-        let turned = Picks::new(&[self.seed, index as u64, 0x7365_7665]).chance(self.several);
-        let treatment = if turned { Treatment::Three } else { treatment };
+        let mut turn = Picks::new(&[self.seed, index as u64, 0x7365_7665]);
+        let turned = turn.chance(self.several);
+        let treatment = if turned { turn.of(&[Treatment::Two, Treatment::Three]) } else { treatment };
         let scene = loop {
             let scene = picks.of(&Scene::ALL);
             if possible(scene, treatment) {

@@ -49,10 +49,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
         InputSpec::with_default("variant", "spatial_concat", "Where what is found in the cache goes: the paper's Table 4.")
             .choices(&["spatial_concat", "spatial_sum", "textual_sum", "decoupled_blocks"]),
     )
-    .input(
-        InputSpec::with_default("placement", "middle+decoder", "Which parts of the denoiser are cached and adapted: the paper's Table 5.")
-            .choices(&["middle+decoder", "middle", "decoder", "encoder", "encoder+middle", "encoder+decoder", "encoder+middle+decoder"]),
-    )
+    .input(InputSpec::with_default("placement", "middle+decoder", "Which layers of the denoiser are cached and adapted, as in `Build Cache`: the paper's Table 5."))
     .input(InputSpec::with_default("timestep", 1_i64, "How noisy the cached reference is: the paper's Table S3.").range(0.0..=999.0))
     .input(InputSpec::with_default("caption_while_caching", false, "Whether references are cached with the caption instead of the empty one: the paper's Table 6."))
     .input(InputSpec::with_default("caption_drop", 0.07, "How often the caption is left out, for guidance.").range(0.0..=1.0))
@@ -79,6 +76,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
         variant: variant(inputs)?,
         placement: inputs.text("placement")?.parse().map_err(input_error("placement"))?,
     };
+    config.placement.check(&base.unet_config).map_err(input_error("placement"))?;
     let cache = CacheConfig { placement: config.placement, timestep: count(inputs, "timestep")? as usize };
     let folder = settings::folder(inputs, context)?;
 

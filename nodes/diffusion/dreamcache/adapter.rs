@@ -182,8 +182,10 @@ impl Adapters {
     /// Reads adapters for a denoiser, in this project's naming or that of the released checkpoints.
     ///
     /// # Errors
-    /// When a tensor is missing or has another shape than the denoiser's structure asks for.
+    /// When a tensor is missing or has another shape than the denoiser's structure asks for, or the denoiser lacks a layer
+    /// of the placement.
     pub fn load(w: &Weights, unet: &UNetConfig, config: AdapterConfig) -> Result<Self, Error> {
+        config.placement.check(unet)?;
         let points = config.placement.points(unet);
         let naming = Naming::detect(w, &points);
         let adapters = points

@@ -79,6 +79,7 @@ impl ReferenceCache {
     /// As [`Self::build`].
     pub fn rows(unet: &UNet, noisy: Tensor<4>, context: Tensor<3>, config: CacheConfig) -> Result<Self, Error> {
         let [batch, _, height, width] = noisy.dims();
+        config.placement.check(unet.config())?;
         let points = config.placement.points(unet.config());
         let layers: Vec<_> = points.iter().map(|p| p.layer).collect();
         let dtype = unet.dtype();

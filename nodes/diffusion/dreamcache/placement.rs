@@ -1,7 +1,8 @@
 //! Cache points: the attention layers whose inputs are cached and where adapters sit.
 //!
 //! Number the attention layers encoder, middle, decoder from 0. The paper caches the middle and every second layer of
-//! the decoder, the even-numbered ones; its Table 5 also tries the encoder, and Table S2 the middle alone.
+//! the decoder, the even-numbered ones; its Table 5 also tries the encoder, and Table S2 the middle alone. Any other
+//! choice is told layer by layer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::unet::UNetConfig;
 
-/// Which parts of the denoiser are cached. Written `middle+decoder`, the default.
+/// As many as [`Placement`] has bits for; Stable Diffusion has 16.
+const MAX_LAYERS: usize = 64;
+
+/// Which parts of the denoiser are cached: `middle+decoder`, the default, or, layer by layer, `0+1+6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Placement {
@@ -21,11 +25,13 @@ pub struct Placement {
     pub middle: bool,
     /// The even-numbered layers of the decoder.
     pub decoder: bool,
+    /// Single layers beside these, whatever part they belong to: bit n is layer n.
+    single: u64,
 }
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { encoder: false, middle: true, decoder: true }
+        Self { middle: true, decoder: true, ..Self::NOWHERE }
     }
 }
 
@@ -54,7 +60,10 @@ impl CachePoint {
 }
 
 impl Placement {
-    /// The cache points of a denoiser, in the order in which it comes to them.
+    const NOWHERE: Self = Self { encoder: false, middle: false, decoder: false, single: 0 };
+
+    /// The cache points of a denoiser, in the order in which it comes to them. Layers that it does not have are left out:
+    /// see [`Self::check`].
     pub fn points(&self, unet: &UNetConfig) -> Vec<CachePoint> {
         let last = unet.levels() - 1;
         let per_level = unet.layers_per_block;
@@ -72,7 +81,9 @@ impl Placement {
                 places.push((self.decoder, false, format!("up_blocks.{index}.attentions.{j}"), ldm, last - index));
             }
         }
-        let cached = |layer: usize, chosen: bool, middle: bool| chosen && (middle || layer.is_multiple_of(2));
+        let cached = |layer: usize, chosen: bool, middle: bool| {
+            chosen && (middle || layer.is_multiple_of(2)) || self.single().any(|single| single == layer)
+        };
         (places.into_iter().enumerate())
             .filter(|(layer, (chosen, middle, ..))| cached(*layer, *chosen, *middle))
             .map(|(layer, (_, _, name, ldm_name, level))| CachePoint {
@@ -86,14 +97,35 @@ impl Placement {
             .collect()
     }
 
-    fn parts(&self) -> [(&'static str, bool); 3] {
-        [("encoder", self.encoder), ("middle", self.middle), ("decoder", self.decoder)]
+    /// Whether a denoiser has every layer that is named by its number.
+    ///
+    /// # Errors
+    /// When it has not; the message says how many there are.
+    pub fn check(&self, unet: &UNetConfig) -> Result<(), Error> {
+        let levels = 0..unet.levels();
+        let down = levels.clone().filter(|&level| unet.down_has_attention(level)).count() * unet.layers_per_block;
+        let up = levels.filter(|&index| unet.up_has_attention(index)).count() * (unet.layers_per_block + 1);
+        let count = down + 1 + up;
+        match self.single().find(|layer| *layer >= count) {
+            Some(layer) => Err(Error::Argument(format!(
+                "the placement `{self}` names layer {layer}; this denoiser's attention layers are 0 to {}",
+                count - 1
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn single(&self) -> impl Iterator<Item = usize> {
+        let layers = self.single;
+        (0..MAX_LAYERS).filter(move |layer| layers >> layer & 1 == 1)
     }
 }
 
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<_> = self.parts().into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+        let named = [("encoder", self.encoder), ("middle", self.middle), ("decoder", self.decoder)];
+        let named = named.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_string());
+        let parts: Vec<_> = named.chain(self.single().map(|layer| layer.to_string())).collect();
         f.write_str(&parts.join("+"))
     }
 }
@@ -102,18 +134,18 @@ impl FromStr for Placement {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let mut placement = Self { encoder: false, middle: false, decoder: false };
-        for part in text.split('+') {
-            let on = match part.trim() {
-                "encoder" => &mut placement.encoder,
-                "middle" => &mut placement.middle,
-                "decoder" => &mut placement.decoder,
-                other => {
-                    let known = "`encoder`, `middle` and `decoder`, joined by `+`";
-                    return Err(Error::Argument(format!("a placement is made of {known}; found `{other}`")));
+        let mut placement = Self::NOWHERE;
+        for part in text.split('+').map(str::trim) {
+            match (part, part.parse::<usize>()) {
+                ("encoder", _) => placement.encoder = true,
+                ("middle", _) => placement.middle = true,
+                ("decoder", _) => placement.decoder = true,
+                (_, Ok(layer)) if layer < MAX_LAYERS => placement.single |= 1 << layer,
+                _ => {
+                    let known = "`encoder`, `middle`, `decoder` and numbers of attention layers, joined by `+`";
+                    return Err(Error::Argument(format!("a placement is made of {known}; found `{part}`")));
                 }
-            };
-            *on = true;
+            }
         }
         Ok(placement)
     }
@@ -188,6 +220,20 @@ mod tests {
             ("up_blocks.1.attentions.1", "output_blocks.3.1", 64, 4096),
         ];
         check("encoder+middle+decoder", &small, &expected);
+        // The odd ones are there by their numbers alone; one that is there already is not there twice.
+        let single = [expected[0], ("down_blocks.1.attentions.0", "input_blocks.3.1", 128, 1024), expected[3]];
+        check("0+1+6", &small, &single);
+        check("encoder+0+6+1", &small, &single);
+    }
+
+    #[test]
+    fn layers_that_a_denoiser_lacks_are_told() {
+        let check = |text: &str| text.parse::<Placement>().expect(text).check(&UNetConfig::sd15());
+        for text in ["middle+decoder", "encoder", "0+15"] {
+            check(text).expect(text);
+        }
+        let message = check("middle+16").unwrap_err().to_string();
+        assert!(message.contains("`middle+16` names layer 16") && message.contains("are 0 to 15"), "{message}");
     }
 
     #[test]
@@ -199,11 +245,11 @@ mod tests {
 
     #[test]
     fn parsing_and_printing_is_identity() {
-        for text in ["encoder", "middle", "decoder", "middle+decoder", "encoder+middle+decoder"] {
+        for text in ["encoder", "middle", "decoder", "middle+decoder", "encoder+middle+decoder", "0+1+63", "middle+7"] {
             assert_eq!(text.parse::<Placement>().expect(text).to_string(), text);
         }
         assert_eq!(Placement::default().to_string(), "middle+decoder");
-        for text in ["", "middle,decoder", "middel"] {
+        for text in ["", "middle,decoder", "middel", "64", "-1", "1+"] {
             assert!(text.parse::<Placement>().is_err(), "{text}");
         }
     }
