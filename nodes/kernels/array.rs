@@ -19,6 +19,23 @@ pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("a contiguous tensor of float32")
 }
 
+/// The values of a tensor of bfloat16 from its first on, two by two, each pair in the place of a float32: nothing where such
+/// a place would be no address of one, or a value is left alone.
+///
+/// # Panics
+/// When it is not of bfloat16.
+pub(crate) fn pairs(tensor: &FlexTensor) -> Option<&[f32]> {
+    bytemuck::try_cast_slice(halves(tensor)).ok()
+}
+
+/// The bits of a tensor of bfloat16 from its first value on.
+///
+/// # Panics
+/// When it is not of bfloat16.
+pub(crate) fn halves(tensor: &FlexTensor) -> &[u16] {
+    tensor.storage::<bf16>()[tensor.layout().start_offset()..].reinterpret_cast()
+}
+
 /// `len` values that `fill` writes. They hold anything before: `fill` must write all of them and read none.
 ///
 /// Clearing them first would cost as much as many of the kernels do.

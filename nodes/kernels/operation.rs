@@ -23,10 +23,15 @@ use burn_flex::FlexTensor;
 
 use crate::array::{narrowed, widened};
 
-/// An operation with `N` inputs and one output, all of float32 on the CPU, and its gradient.
+/// An operation with `N` inputs and one output, of float32 on the CPU, and its gradient.
 pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
     /// What the gradient needs besides the output's: inputs (cheap to keep, tensors share their memory) and statistics.
     type Saved: Clone + Debug + Send + 'static;
+
+    /// Whether inputs come as they are: otherwise those in half precision are widened to float32 before.
+    fn takes_half(&self) -> bool {
+        false
+    }
 
     /// The output, and what [`Self::backward`] will need. Inputs may have any strides.
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved);
@@ -52,7 +57,8 @@ pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 /// Runs an operation, and records its gradient where an input is tracked by autodiff. Inputs that are not are constants.
 ///
-/// Half precision is storage: inputs are widened to float32, and the output has the number type of the first input.
+/// Half precision is storage: inputs are widened to float32, if not [`Operation::takes_half`], and the output has the number
+/// type of the first input.
 ///
 /// # Panics
 /// When an input is not [`on_cpu`].
@@ -62,7 +68,8 @@ pub(crate) fn apply<O: Operation<N>, const N: usize>(operation: O, inputs: [Disp
         DispatchAutodiffContext::Disabled => {
             let inputs = inputs.map(constant);
             let dtype = inputs[0].dtype();
-            let (output, _) = operation.forward(inputs.map(widened));
+            let inputs = if operation.takes_half() { inputs } else { inputs.map(widened) };
+            let (output, _) = operation.forward(inputs);
             let output = narrowed(output, dtype);
             <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(BackendTensor::Float(output))
         }

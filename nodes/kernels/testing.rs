@@ -1,6 +1,6 @@
 //! What the tests share: random values, and the comparison of values and gradients with plain operators.
 
-use burn::tensor::{Device, DispatchTensor, Tensor, TensorData};
+use burn::tensor::{DType, Device, DispatchTensor, Tensor, TensorData};
 
 use crate::operation::{Operation, apply};
 
@@ -56,6 +56,29 @@ pub(crate) fn check<const N: usize>(
     }
     let untracked = vector(ours(inputs.each_ref().map(|values| leaf(values, &Device::flex()))));
     compare(&format!("{what}: values without autodiff"), &untracked, &actual, 0.0);
+}
+
+/// Compares an operation on bfloat16s with plain operators on the same values in float32: they differ by the rounding of
+/// the result, and of sums.
+pub(crate) fn check_bf16<const N: usize>(
+    what: &str,
+    inputs: [Vec<f32>; N],
+    ours: impl Fn([Tensor<1>; N]) -> Tensor<1>,
+    plain: impl Fn([Tensor<1>; N]) -> Tensor<1>,
+) {
+    let device = Device::flex();
+    let inputs = inputs.map(|values| Tensor::<1>::from_floats(values.as_slice(), &device).cast(DType::BF16));
+    let expected = plain(inputs.clone().map(|x| x.cast(DType::F32)));
+    let actual = ours(inputs);
+    assert_eq!(actual.dtype(), DType::BF16, "{what}");
+    let (actual, expected) = (vector(actual.cast(DType::F32)), vector(expected));
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths");
+    let scale = expected.iter().fold(1.0_f32, |scale, e| scale.max(e.abs()));
+    for (i, (a, e)) in actual.iter().zip(&expected).enumerate() {
+        // Half a place of a bfloat16, 2^-8 of its value at most.
+        let allowed = e.abs() / 256.0 + 1e-5 * scale;
+        assert!((a - e).abs() <= allowed, "{what}: {a} at {i}, expected {e}");
+    }
 }
 
 fn vector(tensor: Tensor<1>) -> Vec<f32> {

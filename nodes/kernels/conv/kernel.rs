@@ -1,5 +1,7 @@
 //! The operation on tensors.
 
+use std::borrow::Cow;
+
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
@@ -9,8 +11,8 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::input_gradient::input_gradient;
 use super::weight_gradient::weight_gradient;
-use super::windows::{Windows, product};
-use crate::array::{contiguous, dims, filled, tensor, values};
+use super::windows::{Windows, product, product_of_pairs};
+use crate::array::{contiguous, dims, filled, halves, tensor, values, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;
 
@@ -52,8 +54,12 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         stride: conv.stride,
         padding: [top, left],
     };
-    let kernel = Kernel { level: Level::best(), geometry };
-    let (x, weight) = (x.into_dispatch(), conv.weight.val().into_dispatch());
+    let weight = conv.weight.val();
+    // A pair is of two channels.
+    let paired = x.dtype() == weight.dtype() && in_channels.is_multiple_of(2);
+    let level = if paired { Level::for_products_of(x.dtype()) } else { Level::best() };
+    let kernel = Kernel { level, geometry };
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match &conv.bias {
         Some(bias) => apply(kernel, [x, weight, bias.val().into_dispatch()]),
         None => apply(kernel, [x, weight]),
@@ -71,6 +77,10 @@ impl<const N: usize> Operation<N> for Kernel {
     /// The input and the weights.
     type Saved = [FlexTensor; 2];
 
+    fn takes_half(&self) -> bool {
+        self.level.takes_pairs()
+    }
+
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved) {
         let mut inputs = inputs.into_iter().map(contiguous);
         let mut next = || inputs.next();
@@ -78,19 +88,28 @@ impl<const N: usize> Operation<N> for Kernel {
             unreachable!("a convolution has two or three inputs");
         };
         let geometry = &self.geometry;
+        let bias = bias.map(widened);
+        let bias = bias.as_ref().map(values);
+        let pairs = self.level.takes_pairs();
+        let images = match pairs {
+            true => Cow::Owned(pairs_of_channels(&halves(&x)[..x.layout().num_elements()], geometry.in_size())),
+            false => Cow::Borrowed(values(&x)),
+        };
         let windows = Windows {
-            images: values(&x),
+            images: &images,
             batch: geometry.batch,
-            channels: geometry.in_channels,
+            channels: if pairs { geometry.in_channels / 2 } else { geometry.in_channels },
             size: geometry.input,
             grid: geometry.output,
             stride: geometry.stride,
             taps: geometry.places().collect(),
         };
         let shape = [geometry.batch, geometry.out_channels, geometry.output[0], geometry.output[1]];
-        let (y, ()) = filled(shape.iter().product(), |y| {
-            product(self.level, &windows, values(&weight), bias.as_ref().map(values), y);
+        let (y, ()) = filled(shape.iter().product(), |y| match pairs {
+            true => product_of_pairs(self.level, &windows, halves(&weight), bias, y),
+            false => product(self.level, &windows, values(&weight), bias, y),
         });
+        drop(images);
         (tensor(y, shape), [x, weight])
     }
 
@@ -122,6 +141,24 @@ impl<const N: usize> Operation<N> for Kernel {
     }
 }
 
+/// Channels of bfloat16 two by two, each pair of values in the place of one.
+///
+/// # Shapes
+/// - x: `[batch, channels, size]`
+/// - result: `[batch, channels / 2, size]`
+fn pairs_of_channels(x: &[u16], size: usize) -> Vec<f32> {
+    let (paired, ()) = filled(x.len() / 2, |paired| {
+        let channels = x.par_chunks_exact((2 * size).max(1));
+        paired.par_chunks_exact_mut(size.max(1)).zip(channels).for_each(|(paired, channels)| {
+            let (first, second) = channels.split_at(size);
+            for ((pair, first), second) in paired.iter_mut().zip(first).zip(second) {
+                *pair = f32::from_bits(u32::from(*first) | u32::from(*second) << 16);
+            }
+        });
+    });
+    paired
+}
+
 /// The sums over all positions of each channel.
 fn bias_gradient(geometry: &Geometry, dy: &[f32]) -> Vec<f32> {
     let size = geometry.out_size();
@@ -144,11 +181,11 @@ fn bias_gradient(geometry: &Geometry, dy: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::module;
     use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{DType, module};
 
     use super::*;
-    use crate::testing::{check, random, run};
+    use crate::testing::{check, check_bf16, random, run};
 
     struct Case {
         /// Batch, input and output channels.
@@ -187,53 +224,76 @@ mod tests {
         Case { sizes: [1, 70, 400], input: [5, 7], kernel: [3, 3], stride: [1, 1], padding: [(1, 1), (1, 1)] },
     ];
 
+    fn geometry(case: &Case) -> Geometry {
+        let [batch, in_channels, out_channels] = case.sizes;
+        let output = |axis: usize| {
+            let (before, after) = case.padding[axis];
+            (case.input[axis] + before + after - case.kernel[axis]) / case.stride[axis] + 1
+        };
+        Geometry {
+            batch,
+            in_channels,
+            out_channels,
+            input: case.input,
+            output: [output(0), output(1)],
+            kernel: case.kernel,
+            stride: case.stride,
+            padding: case.padding.map(|(before, _)| before),
+        }
+    }
+
+    fn shaped(case: &Case, [x, weight, bias]: [Tensor<1>; 3]) -> (Tensor<4>, Tensor<4>, Tensor<1>) {
+        let ([batch, inputs, outputs], [height, width], kernel) = (case.sizes, case.input, case.kernel);
+        let x = x.reshape([batch, inputs, height, width]);
+        (x, weight.reshape([outputs, inputs, kernel[0], kernel[1]]), bias)
+    }
+
+    fn ours(level: Level, case: &Case, tensors: [Tensor<1>; 3]) -> Tensor<1> {
+        let (x, weight, bias) = shaped(case, tensors);
+        let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+        run::<_, 3, 4>(Kernel { level, geometry: geometry(case) }, tensors)
+    }
+
+    fn plain(case: &Case, tensors: [Tensor<1>; 3]) -> Tensor<1> {
+        let (x, weight, bias) = shaped(case, tensors);
+        if case.sizes[0] == 0 {
+            return x.reshape([0]);
+        }
+        // Burn's own operator pads alike on both sides only, so zeros are put around the input.
+        let (before, after) = (case.padding.map(|(b, _)| b), case.padding.map(|(_, a)| a));
+        let x = Tensor::cat(vec![zeros(&x, 2, before[0]), x.clone(), zeros(&x, 2, after[0])], 2);
+        let x = Tensor::cat(vec![zeros(&x, 3, before[1]), x.clone(), zeros(&x, 3, after[1])], 3);
+        let options = ConvOptions::new(case.stride, [0, 0], [1, 1], 1);
+        module::conv2d(x, weight, Some(bias), options).flatten(0, 3)
+    }
+
+    fn tensors(case: &Case) -> [Vec<f32>; 3] {
+        let ([batch, inputs, outputs], [height, width], kernel) = (case.sizes, case.input, case.kernel);
+        [
+            random("x", batch * inputs * height * width, 1.0),
+            random("weight", outputs * inputs * kernel[0] * kernel[1], 1.0),
+            random("bias", outputs, 1.0),
+        ]
+    }
+
     #[test]
     fn values_and_gradients_are_those_of_the_plain_operator() {
         for level in Level::available() {
             for case in CASES {
-                let ([batch, inputs, outputs], [height, width], kernel) = (case.sizes, case.input, case.kernel);
-                let output = |axis: usize| {
-                    let (before, after) = case.padding[axis];
-                    (case.input[axis] + before + after - kernel[axis]) / case.stride[axis] + 1
-                };
-                let geometry = Geometry {
-                    batch,
-                    in_channels: inputs,
-                    out_channels: outputs,
-                    input: case.input,
-                    output: [output(0), output(1)],
-                    kernel,
-                    stride: case.stride,
-                    padding: case.padding.map(|(before, _)| before),
-                };
-                let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
-                    let x = x.reshape([batch, inputs, height, width]);
-                    (x, weight.reshape([outputs, inputs, kernel[0], kernel[1]]), bias)
-                };
-                let ours = |tensors| {
-                    let (x, weight, bias) = shaped(tensors);
-                    let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-                    run::<_, 3, 4>(Kernel { level, geometry }, tensors)
-                };
-                let plain = |tensors| {
-                    let (x, weight, bias) = shaped(tensors);
-                    if batch == 0 {
-                        return x.reshape([0]);
-                    }
-                    // Burn's own operator pads alike on both sides only, so zeros are put around the input.
-                    let (before, after) = (case.padding.map(|(b, _)| b), case.padding.map(|(_, a)| a));
-                    let x = Tensor::cat(vec![zeros(&x, 2, before[0]), x.clone(), zeros(&x, 2, after[0])], 2);
-                    let x = Tensor::cat(vec![zeros(&x, 3, before[1]), x.clone(), zeros(&x, 3, after[1])], 3);
-                    let options = ConvOptions::new(case.stride, [0, 0], [1, 1], 1);
-                    module::conv2d(x, weight, Some(bias), options).flatten(0, 3)
-                };
-                let tensors = [
-                    random("x", batch * inputs * height * width, 1.0),
-                    random("weight", outputs * inputs * kernel[0] * kernel[1], 1.0),
-                    random("bias", outputs, 1.0),
-                ];
-                check(&format!("{geometry:?}, {level:?}"), tensors, 1e-5, ours, plain);
+                let what = format!("{:?}, {level:?}", geometry(case));
+                check(&what, tensors(case), 1e-5, |x| ours(level, case, x), |x| plain(case, x));
             }
+        }
+    }
+
+    /// Where the processor multiplies pairs of bfloat16s, two channels at once, and elsewhere widened.
+    #[test]
+    fn bfloat16s_are_multiplied_as_they_are() {
+        for case in CASES {
+            let paired = case.sizes[1].is_multiple_of(2);
+            let level = if paired { Level::for_products_of(DType::BF16) } else { Level::best() };
+            let what = format!("{:?}, {level:?}", geometry(case));
+            check_bf16(&what, tensors(case), |x| ours(level, case, x), |x| plain(case, x));
         }
     }
 

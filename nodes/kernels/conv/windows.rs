@@ -6,7 +6,9 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::winograd::{self, Square};
-use crate::gemm::{COLUMNS, HALF, Matrix, Onto, Operand, ROWS, Target, height, stripes, tile, tile_at};
+use crate::gemm::{
+    COLUMNS, HALF, Matrix, Onto, Operand, ROWS, Target, height, stripes, stripes_of_pairs, tile, tile_at,
+};
 use crate::simd::Level;
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
@@ -52,6 +54,31 @@ pub(super) fn product(level: Level, windows: &Windows, weights: &[f32], bias: Op
         return winograd::product(level, windows, square, weights, bias, y);
     }
     let weights = Matrix { values: weights, row: windows.channels * windows.taps.len(), column: 1 };
+    direct(level, windows, Weights::Singles(weights), bias, y);
+}
+
+/// [`product`] where each value of the images is a pair of bfloat16s, of two channels.
+///
+/// # Shapes
+/// - weights: `[rows, 2 * channels, taps]`, bfloat16
+pub(super) fn product_of_pairs(level: Level, windows: &Windows, weights: &[u16], bias: Option<&[f32]>, y: &mut [f32]) {
+    assert!(level.takes_pairs(), "pairs on {level:?}");
+    direct(level, windows, Weights::Pairs(weights), bias, y);
+}
+
+#[derive(Clone, Copy)]
+enum Weights<'a> {
+    Singles(Matrix<'a>),
+    Pairs(&'a [u16]),
+}
+
+fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]>, y: &mut [f32]) {
+    let positions = windows.grid[0] * windows.grid[1];
+    let columns = windows.batch * positions;
+    if y.is_empty() {
+        return;
+    }
+    let rows = y.len() / columns;
     let height = height(level);
     let work = Work { level, height, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
     let bands = rows.div_ceil(HEIGHT);
@@ -87,7 +114,7 @@ struct Work<'a> {
     /// Rows of a stripe.
     height: usize,
     windows: &'a Windows<'a>,
-    weights: Matrix<'a>,
+    weights: Weights<'a>,
     bias: Option<&'a [f32]>,
     rows: usize,
     positions: usize,
@@ -108,7 +135,13 @@ impl Work<'_> {
         for first in (0..channels.max(1)).step_by(at_once) {
             let last = channels.min(first + at_once);
             let depth = (last - first) * taps;
-            stripes(self.weights, rows.clone(), first * taps..last * taps, self.height, &mut room.left);
+            let steps = first * taps..last * taps;
+            match self.weights {
+                Weights::Singles(weights) => stripes(weights, rows.clone(), steps, self.height, &mut room.left),
+                Weights::Pairs(weights) => {
+                    stripes_of_pairs(weights, taps, 2 * channels * taps, rows.clone(), steps, &mut room.left);
+                }
+            }
             let stripe = [self.height, self.height * depth];
             room.right.resize(depth * COLUMNS, 0.0);
             for (tile, lookups) in tiles.clone().zip(&lookups) {

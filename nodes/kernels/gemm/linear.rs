@@ -6,7 +6,7 @@ use burn_flex::FlexTensor;
 
 use super::pack::Matrix;
 use super::product::product;
-use crate::array::{contiguous, dims, filled, tensor};
+use crate::array::{contiguous, dims, filled, pairs, tensor, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;
 
@@ -24,7 +24,8 @@ pub fn linear<const D: usize>(linear: &Linear, x: Tensor<D>) -> Tensor<D> {
         return linear.forward(x);
     }
     assert_eq!(x.dims()[D - 1], weight.dims()[0], "the width of a linear layer's input");
-    let kernel = Kernel { level: Level::best() };
+    let level = if x.dtype() == weight.dtype() { Level::for_products_of(x.dtype()) } else { Level::best() };
+    let kernel = Kernel { level };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match &linear.bias {
         Some(bias) => apply(kernel, [x, weight, bias.val().into_dispatch()]),
@@ -47,16 +48,31 @@ fn rows(values: &[f32], width: usize) -> Matrix<'_> {
     Matrix { values, row: width, column: 1 }
 }
 
+/// Input and weights of bfloat16 with two values of the depth as one, where these lie beside each other.
+fn pairs_of<'a>(x: &'a FlexTensor, weight: &'a FlexTensor) -> Option<[Matrix<'a>; 2]> {
+    let [d_input, _] = sizes(weight);
+    let [along, across] = [0, 1].map(|axis| weight.layout().strides()[axis].unsigned_abs());
+    if along != 1 || !d_input.is_multiple_of(2) || !across.is_multiple_of(2) {
+        return None;
+    }
+    Some([rows(pairs(x)?, d_input / 2), Matrix { values: pairs(weight)?, row: 1, column: across / 2 }])
+}
+
 /// Of the input, the weights and, where there is one, the bias.
 impl<const N: usize> Operation<N> for Kernel {
     /// The input and the weights.
     type Saved = [FlexTensor; 2];
+
+    fn takes_half(&self) -> bool {
+        self.level.takes_pairs()
+    }
 
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved) {
         let mut inputs = inputs.into_iter();
         let (Some(x), Some(weight), bias) = (inputs.next(), inputs.next(), inputs.next().map(contiguous)) else {
             unreachable!("a linear layer has two or three inputs");
         };
+        let bias = bias.map(widened);
         let (x, weight) = (contiguous(x), plain(weight));
         let [d_input, d_output] = sizes(&weight);
         let mut shape = dims(&x);
@@ -66,8 +82,15 @@ impl<const N: usize> Operation<N> for Kernel {
         }
         let bias = bias.as_ref().map(crate::array::values);
         let (y, ()) = filled(count * d_output, |y| {
+            if self.level.takes_pairs()
+                && let Some([x, weight]) = pairs_of(&x, &weight)
+            {
+                return product(self.level, x, weight, bias, y, [count, d_input / 2, d_output]);
+            }
+            let level = if self.level.takes_pairs() { Level::best() } else { self.level };
+            let (x, weight) = (widened(x.clone()), widened(weight.clone()));
             let x = rows(crate::array::values(&x), d_input);
-            product(self.level, x, matrix(&weight), bias, y, [count, d_input, d_output]);
+            product(level, x, matrix(&weight), bias, y, [count, d_input, d_output]);
         });
         (tensor(y, shape), [x, weight])
     }
@@ -121,8 +144,10 @@ fn plain(weight: FlexTensor) -> FlexTensor {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::DType;
+
     use super::*;
-    use crate::testing::{check, random, run};
+    use crate::testing::{check, check_bf16, random, run};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_operators() {
@@ -157,6 +182,43 @@ mod tests {
                     ];
                     check(&format!("{count} x {d_input} x {d_output}, {level:?}"), tensors, 1e-5, ours, plain);
                 }
+            }
+        }
+    }
+
+    /// Where the processor multiplies pairs of bfloat16s, those that lie side by side, and elsewhere widened.
+    #[test]
+    fn bfloat16s_are_multiplied_as_they_are() {
+        let level = Level::for_products_of(DType::BF16);
+        for [count, d_input, d_output] in
+            [[1, 2, 1], [2, 5, 40], [77, 64, 33], [300, 200, 70], [9, 400, 320], [600, 16, 8], [70, 3, 64], [0, 4, 4]]
+        {
+            for turned in [false, true] {
+                let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
+                    let weight: Tensor<2> = match turned {
+                        true => weight.reshape([d_output, d_input]).transpose(),
+                        false => weight.reshape([d_input, d_output]),
+                    };
+                    (x.reshape([count, 1, d_input]), weight, bias)
+                };
+                let ours = |tensors| {
+                    let (x, weight, bias) = shaped(tensors);
+                    let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+                    run::<_, 3, 3>(Kernel { level }, tensors)
+                };
+                let plain = |tensors| {
+                    let (x, weight, bias) = shaped(tensors);
+                    if count == 0 {
+                        return x.reshape([0]);
+                    }
+                    (x.matmul(weight.unsqueeze()) + bias.reshape([1, 1, d_output])).flatten(0, 2)
+                };
+                let tensors = [
+                    random("x", count * d_input, 1.0),
+                    random("weight", d_input * d_output, 1.0),
+                    random("bias", d_output, 1.0),
+                ];
+                check_bf16(&format!("{count} x {d_input} x {d_output}, {level:?}"), tensors, ours, plain);
             }
         }
     }

@@ -7,5 +7,5 @@ mod tile;
 
 pub use linear::linear;
 
-pub(crate) use pack::{Matrix, stripes};
+pub(crate) use pack::{Matrix, stripes, stripes_of_pairs};
 pub(crate) use tile::{COLUMNS, HALF, Onto, Operand, ROWS, Target, height, tile, tile_at};

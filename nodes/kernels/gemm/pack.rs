@@ -33,6 +33,35 @@ pub(crate) fn stripes(a: Matrix, rows: Range<usize>, depth: Range<usize>, height
     }
 }
 
+/// The weights of a convolution, `[rows, 2 * channels, taps]`, in the same stripes: a step is a tap of two channels, whose
+/// bfloat16s make a pair.
+pub(crate) fn stripes_of_pairs(
+    weights: &[u16],
+    taps: usize,
+    row_len: usize,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    into: &mut Vec<f32>,
+) {
+    const H: usize = 8;
+    into.resize(rows.len().div_ceil(H) * depth.len() * H, 0.0);
+    for (row, into) in rows.clone().step_by(H).zip(into.chunks_exact_mut((depth.len() * H).max(1))) {
+        let into = into.as_chunks_mut::<H>().0;
+        // The last row stands in for those that there are not.
+        let lines: [&[u16]; H] = std::array::from_fn(|i| {
+            &weights[(row + i).min(rows.end - 1) * row_len + 2 * depth.start..][..2 * depth.len()]
+        });
+        for (channels, into) in into.chunks_mut(taps).enumerate() {
+            let lines = lines.map(|line| line[2 * channels * taps..][..2 * taps].split_at(taps));
+            for (tap, into) in into.iter_mut().enumerate() {
+                for (into, (first, second)) in into.iter_mut().zip(lines) {
+                    *into = f32::from_bits(u32::from(first[tap]) | u32::from(second[tap]) << 16);
+                }
+            }
+        }
+    }
+}
+
 fn stripes_of<const H: usize>(a: Matrix, rows: Range<usize>, depth: Range<usize>, into: &mut [f32]) {
     let each = into.chunks_exact_mut((depth.len() * H).max(1));
     for (row, into) in rows.clone().step_by(H).zip(each) {

@@ -3,8 +3,12 @@
 //! Each step over `k` multiplies a row of 32 values of `B` by single values of `A`. Because `A` is only ever
 //! broadcast, each of its rows has an offset of its own, and `k` advances in runs, so that the windows of a convolution
 //! can be read straight from its input. What is read often is faster in [`stripes`](height), though: one stream of memory
-//! in the place of many. The blocking around it is that of Goto and van de Geijn ("Anatomy of high-performance matrix
+//! in the place of many. Where [`Level::takes_pairs`], each value of both operands is a pair of bfloat16s,
+//! of two steps over `k`, the first in the lower bits, and a multiplication is two, added up in float32. The blocking around it is that of Goto and van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", 2008).
+
+#[cfg(target_arch = "x86_64")]
+use std::mem::transmute_copy;
 
 use pulp::{Simd, WithSimd};
 
@@ -17,7 +21,7 @@ pub(crate) const COLUMNS: usize = 32;
 /// Columns that lie side by side in the output.
 pub(crate) const HALF: usize = COLUMNS / 2;
 
-/// The left operand: element `(i, r * run + k)` is `data[rows[i] + starts[r] + k * step]`.
+/// The left operand: value `(i, r * run + k)` is `data[rows[i] + starts[r] + k * step]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
     pub(crate) data: &'a [f32],
@@ -112,17 +116,62 @@ pub(crate) unsafe fn tile_at(level: Level, a: &Operand, b: &[f32], c: Target) {
     assert!(a.count <= ROWS, "{} rows in a tile", a.count);
     assert!(a.end() <= a.data.len(), "the left operand ends at {} of {}", a.end(), a.data.len());
     assert!(a.starts.len() * a.run * COLUMNS <= b.len(), "a right operand of {} values", b.len());
-    level.run(Tile { a, b: b.as_ptr(), c });
+    let b = b.as_ptr();
+    #[cfg(target_arch = "x86_64")]
+    if level.takes_pairs() {
+        let done = level.run_on_pairs(Tile { a, b, c, values: Pairs });
+        return done.unwrap_or_else(|| unreachable!("a level that the processor does not have"));
+    }
+    level.run(Tile { a, b, c, values: Singles });
+}
+
+/// What the values of both operands are.
+trait Values: Copy {
+    /// `left * right + sum`.
+    fn multiply_add<S: Simd>(self, simd: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s;
+}
+
+/// Numbers.
+#[derive(Clone, Copy)]
+struct Singles;
+
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl Values for Singles {
+    #[inline(always)]
+    fn multiply_add<S: Simd>(self, simd: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s {
+        simd.mul_add_e_f32s(left, right, sum)
+    }
+}
+
+/// Two bfloat16s each: for [`Level::run_on_pairs`] alone.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Pairs;
+
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl Values for Pairs {
+    #[inline(always)]
+    fn multiply_add<S: Simd>(self, _: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s {
+        use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
+        assert!(size_of::<S::f32s>() == size_of::<__m512>());
+        // SAFETY: all of them are 64 bytes without further meaning; who makes this type has AVX512_BF16.
+        unsafe {
+            let [left, right] = [left, right].map(|v| transmute_copy::<_, __m512bh>(&v));
+            transmute_copy(&_mm512_dpbf16_ps(transmute_copy(&sum), left, right))
+        }
+    }
 }
 
 /// Made by [`tile_at`] alone, which has checked the operands; `c` is its caller's promise.
-struct Tile<'a> {
+struct Tile<'a, V> {
     a: &'a Operand<'a>,
     b: *const f32,
     c: Target,
+    values: V,
 }
 
-impl WithSimd for Tile<'_> {
+impl<V: Values> WithSimd for Tile<'_, V> {
     type Output = ();
 
     #[inline(always)]
@@ -144,7 +193,7 @@ impl WithSimd for Tile<'_> {
 }
 
 #[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Tile<'_> {
+impl<V: Values> Tile<'_, V> {
     /// Gives the number of rows.
     #[inline(always)]
     fn blocks<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize) -> usize {
@@ -160,7 +209,7 @@ impl Tile<'_> {
     /// The operands reach as far as [`tile_at`] demands, and `[MR x NV]` vectors fit into a tile at `(top, left)`.
     #[inline(always)]
     unsafe fn block<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize, left: usize) {
-        let Self { a, b, c } = self;
+        let Self { a, b, c, values } = self;
         let mut sums = [[simd.splat_f32s(0.0); NV]; MR];
         // SAFETY: indices are those of `Operand` and of a packed right operand; vectors may lie at any address.
         unsafe {
@@ -179,7 +228,7 @@ impl Tile<'_> {
                     for (sums, row) in sums.iter_mut().zip(&rows) {
                         let left = simd.splat_f32s(*row.add(at));
                         for (sum, &right) in sums.iter_mut().zip(&right) {
-                            *sum = simd.mul_add_e_f32s(left, right, *sum);
+                            *sum = values.multiply_add(simd, left, right, *sum);
                         }
                     }
                     b = b.add(COLUMNS);

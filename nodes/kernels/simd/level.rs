@@ -2,12 +2,19 @@
 
 use std::sync::OnceLock;
 
+use burn::tensor::DType;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V4;
 use pulp::{Scalar, Simd, WithSimd};
 
 /// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
+    /// As [`Self::Avx512`], with products of bfloat16s: AVX512_BF16. For products of matrices that hold no more than
+    /// bfloat16s; everything else on it is what it is on [`Self::Avx512`].
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// 16 values at once and 32 registers: AVX-512 F, BW, CD, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -22,7 +29,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The levels that this processor has, best first. [`Self::Portable`] is always there.
+    /// The levels for float32 that this processor has, best first. [`Self::Portable`] is always there.
     pub fn available() -> Vec<Self> {
         Self::ALL.iter().copied().filter(|level| level.is_available()).collect()
     }
@@ -31,6 +38,25 @@ impl Level {
     pub fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
         *BEST.get_or_init(|| Self::available()[0])
+    }
+
+    /// The best level for products of matrices that were given in a number type.
+    pub fn for_products_of(dtype: DType) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if dtype == DType::BF16 && Self::Avx512Bf16.is_available() {
+            return Self::Avx512Bf16;
+        }
+        let _ = dtype;
+        Self::best()
+    }
+
+    /// Whether tiles take their operands as pairs of bfloat16s on this level.
+    pub(crate) fn takes_pairs(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => true,
+            _ => false,
+        }
     }
 
     const ALL: &[Self] = &[
@@ -46,7 +72,9 @@ impl Level {
     fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => pulp::x86::V4::try_new().is_some(),
+            Self::Avx512Bf16 => Self::Avx512.is_available() && std::arch::is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => V4::try_new().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => pulp::x86::V3::try_new().is_some(),
             #[cfg(target_arch = "aarch64")]
@@ -59,12 +87,25 @@ impl Level {
     pub(crate) fn run<F: WithSimd>(self, function: F) -> F::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 if let Some(simd) = pulp::x86::V4::try_new() => Simd::vectorize(simd, function),
+            Self::Avx512 | Self::Avx512Bf16 if let Some(simd) = V4::try_new() => Simd::vectorize(simd, function),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 if let Some(simd) = pulp::x86::V3::try_new() => Simd::vectorize(simd, function),
             #[cfg(target_arch = "aarch64")]
             Self::Neon if let Some(simd) = pulp::aarch64::Neon::try_new() => Simd::vectorize(simd, function),
             _ => Simd::vectorize(Scalar, function),
         }
+    }
+
+    /// Runs a function compiled for AVX512_BF16, too, where this level and the processor have it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn run_on_pairs<F: WithSimd>(self, function: F) -> Option<F::Output> {
+        /// With all that [`V4`] stands for, so that its operations are inlined here.
+        #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,bmi1,bmi2,lzcnt,popcnt,fma")]
+        fn vectorize<F: WithSimd>(simd: V4, function: F) -> F::Output {
+            function.with_simd(simd)
+        }
+        let simd = V4::try_new().filter(|_| self == Self::Avx512Bf16 && self.is_available())?;
+        // SAFETY: `V4` stands for all of it but AVX512_BF16, which has just been found.
+        Some(unsafe { vectorize(simd, function) })
     }
 }
