@@ -145,7 +145,9 @@ fn adapters() {
         "new",
         &["`cache`: ", "need features of `up_blocks.1.attentions.1`", "(middle)"],
     );
-    let place = |placement: &str| Graph::new(first).set("cache", "placement", json!(placement));
+    let place = |placement: &str| {
+        Graph::new(first).set("cache", "placement", json!(placement)).sampler("new", PERSONAL, json!({}))
+    };
     fails(place("middel"), "cache", &["`placement`: ", "`encoder`, `middle`, `decoder`", "found `middel`"]);
     fails(place("middle+16"), "cache", &["`placement`: ", "`middle+16` names layer 16", "are 0 to 15"]);
 }
