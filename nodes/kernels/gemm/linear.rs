@@ -149,39 +149,60 @@ mod tests {
     use super::*;
     use crate::testing::{check, check_bf16, random, run};
 
+    /// Tokens, `d_input`, `d_output`, and whether the weights are stored with their rows for columns.
+    type Case = ([usize; 3], bool);
+
+    fn cases() -> impl Iterator<Item = Case> {
+        let sizes = [
+            [1, 1, 1],
+            [1, 2, 1],
+            [2, 5, 40],
+            [77, 64, 33],
+            [300, 200, 70],
+            [9, 400, 320],
+            [600, 16, 8],
+            [70, 3, 64],
+            [0, 4, 4],
+        ];
+        sizes.into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)])
+    }
+
+    /// The weights in a view, as they are loaded, where they are turned.
+    fn shaped(
+        ([count, d_input, d_output], turned): Case,
+        [x, weight, bias]: [Tensor<1>; 3],
+    ) -> (Tensor<3>, Tensor<2>, Tensor<1>) {
+        let weight: Tensor<2> = match turned {
+            true => weight.reshape([d_output, d_input]).transpose(),
+            false => weight.reshape([d_input, d_output]),
+        };
+        (x.reshape([count, 1, d_input]), weight, bias)
+    }
+
+    fn ours(level: Level, case: Case, tensors: [Tensor<1>; 3]) -> Tensor<1> {
+        let (x, weight, bias) = shaped(case, tensors);
+        run::<_, 3, 3>(Kernel { level }, [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()])
+    }
+
+    fn plain(case: Case, tensors: [Tensor<1>; 3]) -> Tensor<1> {
+        let (x, weight, bias) = shaped(case, tensors);
+        if case.0[0] == 0 {
+            return x.reshape([0]);
+        }
+        (x.matmul(weight.unsqueeze()) + bias.unsqueeze()).flatten(0, 2)
+    }
+
+    fn tensors(([count, d_input, d_output], _): Case) -> [Vec<f32>; 3] {
+        let weight = random("weight", d_input * d_output, 1.0);
+        [random("x", count * d_input, 1.0), weight, random("bias", d_output, 1.0)]
+    }
+
     #[test]
     fn values_and_gradients_are_those_of_the_plain_operators() {
         for level in Level::available() {
-            for [count, d_input, d_output] in
-                [[1, 1, 1], [2, 5, 40], [77, 64, 33], [300, 200, 70], [9, 400, 320], [600, 16, 8], [0, 4, 4]]
-            {
-                for turned in [false, true] {
-                    let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
-                        let weight: Tensor<2> = match turned {
-                            true => weight.reshape([d_output, d_input]).transpose(),
-                            false => weight.reshape([d_input, d_output]),
-                        };
-                        (x.reshape([count, 1, d_input]), weight, bias)
-                    };
-                    let ours = |tensors| {
-                        let (x, weight, bias) = shaped(tensors);
-                        let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-                        run::<_, 3, 3>(Kernel { level }, tensors)
-                    };
-                    let plain = |tensors| {
-                        let (x, weight, bias) = shaped(tensors);
-                        if count == 0 {
-                            return x.reshape([0]);
-                        }
-                        (x.matmul(weight.unsqueeze()) + bias.reshape([1, 1, d_output])).flatten(0, 2)
-                    };
-                    let tensors = [
-                        random("x", count * d_input, 1.0),
-                        random("weight", d_input * d_output, 1.0),
-                        random("bias", d_output, 1.0),
-                    ];
-                    check(&format!("{count} x {d_input} x {d_output}, {level:?}"), tensors, 1e-5, ours, plain);
-                }
+            for case in cases() {
+                let what = format!("{case:?}, {level:?}");
+                check(&what, tensors(case), 1e-5, |x| ours(level, case, x), |x| plain(case, x));
             }
         }
     }
@@ -190,36 +211,8 @@ mod tests {
     #[test]
     fn bfloat16s_are_multiplied_as_they_are() {
         let level = Level::for_products_of(DType::BF16);
-        for [count, d_input, d_output] in
-            [[1, 2, 1], [2, 5, 40], [77, 64, 33], [300, 200, 70], [9, 400, 320], [600, 16, 8], [70, 3, 64], [0, 4, 4]]
-        {
-            for turned in [false, true] {
-                let shaped = |[x, weight, bias]: [Tensor<1>; 3]| {
-                    let weight: Tensor<2> = match turned {
-                        true => weight.reshape([d_output, d_input]).transpose(),
-                        false => weight.reshape([d_input, d_output]),
-                    };
-                    (x.reshape([count, 1, d_input]), weight, bias)
-                };
-                let ours = |tensors| {
-                    let (x, weight, bias) = shaped(tensors);
-                    let tensors = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-                    run::<_, 3, 3>(Kernel { level }, tensors)
-                };
-                let plain = |tensors| {
-                    let (x, weight, bias) = shaped(tensors);
-                    if count == 0 {
-                        return x.reshape([0]);
-                    }
-                    (x.matmul(weight.unsqueeze()) + bias.reshape([1, 1, d_output])).flatten(0, 2)
-                };
-                let tensors = [
-                    random("x", count * d_input, 1.0),
-                    random("weight", d_input * d_output, 1.0),
-                    random("bias", d_output, 1.0),
-                ];
-                check_bf16(&format!("{count} x {d_input} x {d_output}, {level:?}"), tensors, ours, plain);
-            }
+        for case in cases() {
+            check_bf16(&format!("{case:?}, {level:?}"), tensors(case), |x| ours(level, case, x), |x| plain(case, x));
         }
     }
 }
