@@ -38,6 +38,7 @@ SMALL, WHOLE = 64, 512
 MESSAGES = ["sampling using", "EDIT mode", "encode_first_stage completed", "get_learned_condition completed"]
 MESSAGES += ["decoding 1 latents", "decode_first_stage completed"]
 seen = {}
+errors = []
 
 
 @sd.sd_log_callback
@@ -45,7 +46,7 @@ def on_message(level, text, data):
     text = text.decode(errors="replace")
     seen.update({message: clock() for message in MESSAGES if message in text})
     if level == 3:
-        print(text, end="", file=sys.stderr)
+        errors.append(text)
 
 
 def on_step(step, steps, seconds):
@@ -62,7 +63,12 @@ def draw(size, guidance=1.0, steps=1, encode=False):
         # A reference picture is encoded at its own size, and makes no difference to this model.
         options.update(ref_images=[Image.effect_noise((WHOLE, WHOLE), 50).convert("RGB")], auto_resize_ref_image=False)
     began = clock()
-    model.generate_image("a toy on the beach", progress_callback=on_step, **options)
+    try:
+        model.generate_image("a toy on the beach", progress_callback=on_step, **options)
+    finally:
+        # While it draws, the package sends standard error nowhere.
+        sys.stderr.write("".join(errors))
+        errors.clear()
     return (clock() - began) * 1e3
 
 
@@ -88,6 +94,8 @@ parts = {
 
 sd.sd_set_log_callback(on_message, None)
 model = sd.StableDiffusion(model_path=args.model, n_threads=args.threads, wtype=args.dtype, verbose=False)
+# It looks for files that this structure does not have.
+errors.clear()
 
 if args.once:
     parts[next(part for part in parts if args.once in part)]()

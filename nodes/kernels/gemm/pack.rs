@@ -43,6 +43,7 @@ pub(crate) fn stripes_of_pairs(
     depth: Range<usize>,
     into: &mut Vec<f32>,
 ) {
+    // The height of blocks on every level that takes pairs.
     const H: usize = 8;
     into.resize(rows.len().div_ceil(H) * depth.len() * H, 0.0);
     for (row, into) in rows.clone().step_by(H).zip(into.chunks_exact_mut((depth.len() * H).max(1))) {

@@ -3,8 +3,9 @@
 //! Each step over `k` multiplies a row of 32 values of `B` by single values of `A`. Because `A` is only ever
 //! broadcast, each of its rows has an offset of its own, and `k` advances in runs, so that the windows of a convolution
 //! can be read straight from its input. What is read often is faster in [`stripes`](height), though: one stream of memory
-//! in the place of many. Where [`Level::takes_pairs`], each value of both operands is a pair of bfloat16s,
-//! of two steps over `k`, the first in the lower bits, and a multiplication is two, added up in float32. The blocking around it is that of Goto and van de Geijn ("Anatomy of high-performance matrix
+//! in the place of many. Where [`Level::takes_pairs`], each value of both operands is a pair of bfloat16s, of two steps over
+//! `k`, the first in the lower bits, and a multiplication is two, added up in float32. The blocking around it is that of
+//! Goto and van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", 2008).
 
 #[cfg(target_arch = "x86_64")]
