@@ -6,12 +6,14 @@
 #[cfg(feature = "wgpu")]
 mod adapters;
 mod choice;
+mod memory;
 
 use std::fmt;
 
 use burn::tensor::{DType, Device};
 
 pub use choice::{DTypeChoice, DeviceChoice, Interface};
+pub use memory::{free_bytes, room_for};
 
 use crate::error::Error;
 

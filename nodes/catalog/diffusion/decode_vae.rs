@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use dc_diffusion::device::free_bytes;
+use dc_diffusion::model::BaseModel;
 use dc_diffusion::vae::Tiling;
-use dc_graph_node_api::{InputSpec, Inputs, Node, NodeError, NodeSpec, Outputs, PortType, RunContext};
+use dc_graph_node_api::{InputSpec, Inputs, LogLevel, Node, NodeError, NodeSpec, Outputs, PortType, RunContext};
 
 use super::pictures::{from_tensor, list};
 use super::values::{LATENTS, Latents, MODEL, Model, input_error};
@@ -21,7 +23,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
             InputSpec::with_default(
                 "tiling",
                 "auto",
-                "Whether to decode tile by tile, which bounds memory and changes pictures a little: `auto` above 1024 pixels, `always` or `never`.",
+                "Whether to decode tile by tile, which bounds memory and changes pictures a little: `auto` above 1024 pixels and where memory is short, `always` or `never`.",
             )
             .choices(&["auto", "always", "never"]),
         )
@@ -37,7 +39,7 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let tiled = match inputs.text("tiling")? {
         "always" => true,
         "never" => false,
-        _ => height.max(width) > LARGE,
+        _ => height.max(width) > LARGE || is_short(model, [height, width], context),
     };
     let mut images = Vec::with_capacity(batch);
     // One picture at a time: the decoder's activations are the largest there are.
@@ -51,4 +53,14 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     }
     context.progress(batch as u64, batch as u64);
     Ok(Outputs::one("images", list(images)))
+}
+
+/// Whether the device has no memory to decode latents of this size in one piece; then says so.
+fn is_short(model: &BaseModel, size: [usize; 2], context: &dyn RunContext) -> bool {
+    let needed = model.vae.config().decode_bytes(size);
+    let Some(free) = free_bytes(&model.device).filter(|free| *free < needed) else { return false };
+    let [needed, free] = [needed, free].map(|bytes| bytes / 1_000_000);
+    let message = format!("decoded in tiles: {free} MB of memory are free, one piece takes about {needed} MB");
+    context.log(LogLevel::Warning, &message);
+    true
 }

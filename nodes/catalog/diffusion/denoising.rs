@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor};
+use dc_diffusion::device::{free_bytes, room_for};
 use dc_diffusion::dreamcache::{
-    AttentionMaps, Denoiser, FoldedProjections, Guidance, Personalisation, ProjectedCache, Steps,
+    AttentionMaps, Denoiser, FoldedProjections, Guidance, Personalisation, Portions, ProjectedCache, Steps,
 };
+use dc_diffusion::model::BaseModel;
 use dc_diffusion::random::TorchGenerator;
 use dc_diffusion::sampling::{InFlight, StepInfo, Walk, initial_latents, preview};
 use dc_diffusion::schedulers::Schedule;
@@ -57,7 +59,7 @@ pub(super) fn sampling_ports(spec: NodeSpec) -> NodeSpec {
             .range(0.01..=1.0),
         )
         .input(
-            InputSpec::with_default("batch_size", 1_i64, "Number of pictures, when `latents` gives one or none.")
+            InputSpec::with_default("batch_size", 1_i64, "Number of pictures, when `latents` gives one or none. Where memory is short, they are denoised some at a time.")
                 .range(1.0..=64.0),
         )
         .input(seed("Of the noise; the same numbers as PyTorch's CPU generator, drawn for the whole batch at once."))
@@ -208,7 +210,9 @@ pub(super) fn denoise(
         Guidance::Combined { .. } | Guidance::TextFirst { .. } => subject.map_or(1, |subject| subject.every),
         Guidance::Joint { .. } => 1,
     };
-    let mut steps = Steps::new(denoiser, &schedule.timesteps()).sharing(every);
+    let rows = guidance.rows(personalisation.is_some()).len();
+    let steps = Steps::new(denoiser, &schedule.timesteps()).sharing(every);
+    let mut steps = portions(base, &steps, rows, start.dims(), context)?;
     let hook = inputs.optional_native::<StepHookValue>("step_hook")?;
     // Maps are summed up over all steps, and what steps share is not put aside either.
     let resumes = maps.is_none() && every == 1;
@@ -233,6 +237,25 @@ pub(super) fn denoise(
     Ok(Latents(walk.sample))
 }
 
+/// The steps of as many pictures at once as the device has memory for.
+fn portions<'a>(
+    base: &BaseModel,
+    steps: &Steps<'a>,
+    rows: usize,
+    [images, _, height, width]: [usize; 4],
+    context: &dyn RunContext,
+) -> Result<Portions<'a>, NodeError> {
+    let free = free_bytes(&base.device);
+    let each = rows as u64 * base.unet_config.activation_bytes([height, width]);
+    let at_once = room_for(each, free);
+    if let (Some(free), true) = (free, at_once < images) {
+        let message =
+            format!("{at_once} of the {images} pictures at a time: {} MB of memory are free", free / 1_000_000);
+        context.log(LogLevel::Info, &message);
+    }
+    Portions::new(steps, images, at_once).map_err(node_error)
+}
+
 /// Tells how far the walk is, and shows now and then what it is coming to.
 fn tell(step: StepInfo, context: &dyn RunContext) -> Result<(), dc_diffusion::Error> {
     if context.is_cancelled() {
@@ -251,7 +274,7 @@ fn tell(step: StepInfo, context: &dyn RunContext) -> Result<(), dc_diffusion::Er
 /// The noisy latents at the schedule's first step.
 fn start(
     inputs: &Inputs,
-    model: &dc_diffusion::model::BaseModel,
+    model: &BaseModel,
     schedule: &Schedule,
     generator: &mut TorchGenerator,
     redraws: bool,

@@ -8,7 +8,7 @@ use burn::tensor::DType;
 use dc_diffusion::checkpoint::save_adapters;
 use dc_diffusion::dreamcache::cache::CacheConfig;
 use dc_diffusion::dreamcache::{AdapterConfig, Variant};
-use dc_diffusion::training::draws::generator;
+use dc_diffusion::training::draws::{chance, generator};
 use dc_diffusion::training::{
     AdaptersTask, Contexts, Initial, Kept, Noising, Parameters, Pool, Source, Split, Triplet, augment, train,
 };
@@ -53,7 +53,7 @@ pub(crate) fn node() -> Arc<dyn Node> {
     .input(InputSpec::with_default("timestep", 1_i64, "How noisy the cached reference is: the paper's Table S3.").range(0.0..=999.0))
     .input(InputSpec::with_default("caption_while_caching", false, "Whether references are cached with the caption instead of the empty one: the paper's Table 6."))
     .input(InputSpec::with_default("caption_drop", 0.07, "How often the caption is left out, for guidance.").range(0.0..=1.0))
-    .input(InputSpec::with_default("augment", true, "Whether references are resized, moved, flipped, recoloured and partly erased before they are cached."));
+    .input(InputSpec::with_default("augment", 1.0, "How often a reference is resized, moved, flipped, recoloured and partly erased before it is cached: always in the paper, whose references are cut out of the targets. Where they are pictures of their own, less is better.").range(0.0..=1.0));
     let spec = settings::ports(spec, &DEFAULTS)
         .output("adapters", ADAPTERS, "The trained adapters.")
         .output("path", PortType::Text, "Their file, for `Load Adapters`; weights in f16.")
@@ -112,10 +112,12 @@ fn run(inputs: &Inputs, context: &dyn RunContext) -> Result<Outputs, NodeError> 
     let mut parameters = Parameters::of(&adapters, load, is_norm).map_err(node_error)?;
     context.log(LogLevel::Info, &format!("{} parameters", parameters.num_trained()));
 
-    let (entries, augments) = (count(inputs, "pool")? as usize, inputs.boolean("augment")?);
+    let (entries, augments) = (count(inputs, "pool")? as usize, inputs.number("augment")?);
     let origin = format!("{} model {}", data.identity(), base.digest);
     let training = pool(context, base, &*data, (Split::Train, entries), &folder.join("pool"), &origin, |t, i| {
-        let reference = if augments { augment(&t, &mut generator(seed, i as u64)) } else { t.reference };
+        let mut generator = generator(seed, i as u64);
+        let changed = augments >= 1.0 || chance(&mut generator, augments);
+        let reference = if changed { augment(&t, &mut generator) } else { t.reference };
         (vec![t.target, reference], t.caption)
     })?;
     let held_out = pool(context, base, &*data, (Split::HeldOut, 64), &folder.join("held-out"), &origin, |t, _| {

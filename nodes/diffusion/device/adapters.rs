@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use burn::tensor::Device;
 use burn_wgpu::graphics::AutoGraphicsApi;
-use burn_wgpu::wgpu::{AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor};
+use burn_wgpu::wgpu::{self, AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor};
 use burn_wgpu::{WgpuBackend, WgpuInitError};
 
 use super::{DeviceEntry, DeviceKind, Interface};
@@ -18,9 +18,13 @@ use crate::error::Error;
 
 /// One GPU, and how the runtime is asked for it.
 pub(super) struct Adapter {
+    adapter: wgpu::Adapter,
     info: AdapterInfo,
     selector: burn::tensor::DeviceKind,
 }
+
+/// The devices that were opened, and what can be asked about each.
+static OPENED: Mutex<Vec<(Device, wgpu::Adapter)>> = Mutex::new(Vec::new());
 
 impl Adapter {
     pub(super) fn entry(&self, interface: Interface, index: usize) -> DeviceEntry {
@@ -49,10 +53,10 @@ pub(super) fn adapters(interface: Interface) -> Vec<Adapter> {
     };
     let mut found = Vec::new();
     for backend in candidates {
-        let infos = probe(backend);
-        let real = infos.iter().any(|info| info.device_type != DeviceType::Cpu);
+        let probed = probe(backend);
+        let real = probed.iter().any(|(_, info)| info.device_type != DeviceType::Cpu);
         if real || found.is_empty() {
-            found = infos;
+            found = probed;
         }
         if real {
             break;
@@ -71,31 +75,74 @@ pub(super) fn open(interface: Interface, index: usize) -> Result<Device, Error> 
         Interface::Metal => WgpuBackend::Metal,
         Interface::Wgpu | Interface::Cuda => WgpuBackend::Auto,
     };
-    match Device::wgpu_options().device_kind(adapter.selector.clone()).graphics_api(api).init() {
-        Ok(device) => Ok(device),
-        Err(WgpuInitError::Registration { .. }) => Ok(match interface {
+    let device = match Device::wgpu_options().device_kind(adapter.selector.clone()).graphics_api(api).init() {
+        Ok(device) => device,
+        Err(WgpuInitError::Registration { .. }) => match interface {
             #[cfg(feature = "vulkan")]
             Interface::Vulkan => Device::vulkan(adapter.selector),
             #[cfg(feature = "metal")]
             Interface::Metal => Device::metal(adapter.selector),
             _ => Device::wgpu(adapter.selector),
-        }),
-        Err(e) => Err(Error::Device(format!(
-            "`{interface}:{index}` ({}) could not be opened: {e}; the device `cpu` is there",
-            adapter.info.name
-        ))),
+        },
+        Err(e) => {
+            return Err(Error::Device(format!(
+                "`{interface}:{index}` ({}) could not be opened: {e}; the device `cpu` is there",
+                adapter.info.name
+            )));
+        }
+    };
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if opened.iter().all(|(other, _)| *other != device) {
+        opened.push((device.clone(), adapter.adapter));
     }
+    Ok(device)
+}
+
+/// What an opened device can still give, in bytes, as far as its driver tells.
+pub(super) fn free_bytes(device: &Device) -> Option<u64> {
+    let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, adapter) = opened.iter().find(|(other, _)| other == device)?;
+    free_in_heap(adapter)
+}
+
+/// Of the heap of the device's own memory that has most left.
+#[cfg(not(target_vendor = "apple"))]
+fn free_in_heap(adapter: &wgpu::Adapter) -> Option<u64> {
+    use ash::vk;
+    // SAFETY: nothing of it is destroyed, and it is not kept.
+    let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = adapter.shared_instance();
+    let capabilities = adapter.physical_device_capabilities();
+    let version = capabilities.properties().api_version.min(instance.instance_api_version());
+    if version < vk::API_VERSION_1_1 || !capabilities.supports_extension(ash::ext::memory_budget::NAME) {
+        return None;
+    }
+    let mut budget = vk::PhysicalDeviceMemoryBudgetPropertiesEXT::default();
+    let mut properties = vk::PhysicalDeviceMemoryProperties2::default().push_next(&mut budget);
+    let physical = adapter.raw_physical_device();
+    // SAFETY: the device is of this instance; both have the function and the extension.
+    unsafe { instance.raw_instance().get_physical_device_memory_properties2(physical, &mut properties) };
+    let heaps = properties.memory_properties;
+    let local = heaps.memory_heaps_as_slice().iter().map(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL));
+    let left = budget.heap_budget.iter().zip(budget.heap_usage).map(|(budget, used)| budget.saturating_sub(used));
+    local.zip(left).filter(|(local, _)| *local).map(|(_, left)| left).max()
+}
+
+/// Metal is not asked.
+#[cfg(target_vendor = "apple")]
+fn free_in_heap(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 /// Numbers the adapters of each kind from 0. The runtime knows a single software adapter.
-fn select(infos: Vec<AdapterInfo>) -> Vec<Adapter> {
+fn select(probed: Vec<(wgpu::Adapter, AdapterInfo)>) -> Vec<Adapter> {
     use burn::tensor::DeviceKind as Selector;
     let (mut discrete, mut integrated, mut virtual_, mut software) = (0, 0, 0, 0);
     let next = |count: &mut usize| {
         *count += 1;
         *count - 1
     };
-    let numbered = infos.into_iter().filter_map(|info| {
+    let numbered = probed.into_iter().filter_map(|(adapter, info)| {
         let selector = match info.device_type {
             DeviceType::DiscreteGpu => Selector::DiscreteGpu(next(&mut discrete)),
             DeviceType::IntegratedGpu => Selector::IntegratedGpu(next(&mut integrated)),
@@ -104,13 +151,13 @@ fn select(infos: Vec<AdapterInfo>) -> Vec<Adapter> {
             // The runtime has no way to name these.
             DeviceType::Cpu | DeviceType::Other => return None,
         };
-        Some(Adapter { info, selector })
+        Some(Adapter { adapter, info, selector })
     });
     numbered.collect()
 }
 
 /// What a graphics interface has on this machine; nothing without a driver for it.
-fn probe(backend: Backend) -> Vec<AdapterInfo> {
+fn probe(backend: Backend) -> Vec<(wgpu::Adapter, AdapterInfo)> {
     // The Vulkan loader crashes when instances come and go on several threads.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +171,13 @@ fn probe(backend: Backend) -> Vec<AdapterInfo> {
     // Native adapters are there at once: only a browser would have us wait.
     let adapters = pin!(instance.enumerate_adapters(backend.into()));
     match adapters.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(adapters) => adapters.iter().map(|adapter| adapter.get_info()).collect(),
+        Poll::Ready(adapters) => {
+            let named = |adapter: wgpu::Adapter| {
+                let info = adapter.get_info();
+                (adapter, info)
+            };
+            adapters.into_iter().map(named).collect()
+        }
         Poll::Pending => Vec::new(),
     }
 }

@@ -95,7 +95,7 @@ impl AttentionMaps {
         debug_assert_eq!(weights.len(), tokens);
         // The places with a weight, in each observed row.
         let places: Vec<(usize, f32)> = (rows - observed..rows)
-            .flat_map(|row| weights.iter().enumerate().map(move |(i, w)| (row * tokens + i, w / observed as f32)))
+            .flat_map(|row| weights.iter().enumerate().map(move |(i, w)| (row * tokens + i, *w)))
             .filter(|(_, w)| *w > 0.0)
             .collect();
 
@@ -119,7 +119,7 @@ impl AttentionMaps {
             }
         }
         if let Some(layer) = self.layers.get_mut(&point.layer) {
-            layer.count += 1;
+            layer.count += observed;
         }
     }
 

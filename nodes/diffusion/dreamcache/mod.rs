@@ -13,7 +13,7 @@
 //! | [`names`] | what the adapters' tensors are called in files |
 //! | [`conditioning`] | adapters at work: [`ProjectedCache`] and the hook in the denoiser's blocks |
 //! | [`guidance`] | [`Guidance`] rules and the [`Denoiser`] that a sampling loop calls |
-//! | [`steps`] | [`Steps`]: a denoiser along a schedule, and what is computed once for all steps |
+//! | [`steps`] | [`Steps`]: a denoiser along a schedule, and what is computed once for all steps; [`Portions`] of a batch |
 //! | [`maps`] | where the adapters look on the reference |
 
 pub mod adapter;
@@ -36,4 +36,4 @@ pub use file::{CacheOrigin, load_cache, read_origin, save_cache};
 pub use guidance::{Denoiser, Guidance};
 pub use maps::AttentionMaps;
 pub use placement::{CachePoint, Placement};
-pub use steps::Steps;
+pub use steps::{Portions, Steps};

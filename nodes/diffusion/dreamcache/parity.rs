@@ -310,6 +310,32 @@ fn steps_are_predictions() {
     }
 }
 
+/// Where memory is short a batch is evaluated in portions, with the same result.
+#[test]
+fn portions_of_a_batch_are_the_batch() {
+    let setup = setup("sd15", AdapterConfig::default());
+    let cache = setup.projected();
+    let latents = Tensor::cat(vec![setup.latents.clone(), input("others", [4, 4, 16, 16], 1.7)], 0);
+    // A prompt for each picture.
+    let cond = Tensor::cat((0..5).map(|i| setup.cond.clone() * (1.0 + 0.1 * f64::from(i))).collect(), 0);
+    for (guidance, every) in [(JOINT, 1), (COMBINED, 1), (COMBINED, 2)] {
+        let denoiser = Denoiser { cond: cond.clone(), ..setup.denoiser(Some(&cache), 1.0, guidance) };
+        let steps = Steps::new(denoiser, &[801.0, 501.0]).sharing(every);
+        let mut whole = steps.clone();
+        for (at_once, portions) in [(9, 1), (5, 1), (2, 3), (1, 5), (0, 5)] {
+            let mut parts = Portions::new(&steps, 5, at_once).expect("as many contexts as pictures");
+            assert_eq!(parts.portions.len(), portions, "{at_once} at once");
+            for step in 0..2 {
+                let expected = whole.predict(&latents, step, true, None).expect("they fit");
+                let found = parts.predict(&latents, step, true, None).expect("they fit");
+                let name = format!("{guidance:?}, {at_once} at once, step {step}");
+                check_close(&name, &values(&found), &values(&expected), tolerance(5e-5));
+            }
+        }
+        assert!(Portions::new(&steps, 4, 2).is_err());
+    }
+}
+
 /// Between the steps that look at the cache alone, what it changed there counts.
 #[test]
 fn guidance_can_share_the_third_evaluation() {

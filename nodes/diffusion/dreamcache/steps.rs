@@ -3,6 +3,8 @@
 //! Texts are projected to keys and values once, timesteps embedded once and for all steps together. That is exact. The
 //! third evaluation of combined guidance can be shared between steps, which is not, and off by default.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 
 use crate::dreamcache::guidance::{Denoiser, Row, repeat};
@@ -102,5 +104,55 @@ impl<'a> Steps<'a> {
         let texts: Vec<_> = rows.iter().filter_map(of).collect();
         self.text = Some((rows.to_vec(), images, TextContext::concat(&texts)?));
         Ok(())
+    }
+}
+
+/// The [`Steps`] of a batch that is evaluated some pictures at a time, where memory has no room for all at once. Up to
+/// rounding it makes no difference.
+#[derive(Clone, Debug)]
+pub struct Portions<'a> {
+    pub(super) portions: Vec<(Range<usize>, Steps<'a>)>,
+}
+
+impl<'a> Portions<'a> {
+    /// Portions of at most `at_once` of `images` pictures, as equal as can be.
+    ///
+    /// # Errors
+    /// When the contexts are of another number of pictures.
+    pub fn new(steps: &Steps<'a>, images: usize, at_once: usize) -> Result<Self, Error> {
+        let count = images.div_ceil(at_once.max(1)).max(1);
+        let portion = |i: usize| {
+            let range = i * images / count..(i + 1) * images / count;
+            let of = |context: &Tensor<3>| Ok::<_, Error>(repeat(context, images)?.slice([range.clone()]));
+            let denoiser = match count {
+                1 => steps.denoiser.clone(),
+                _ => Denoiser {
+                    cond: of(&steps.denoiser.cond)?,
+                    uncond: of(&steps.denoiser.uncond)?,
+                    ..steps.denoiser.clone()
+                },
+            };
+            Ok((range.clone(), Steps { denoiser, ..steps.clone() }))
+        };
+        Ok(Self { portions: (0..count).map(portion).collect::<Result<_, Error>>()? })
+    }
+
+    /// The guided model output at a step, as [`Steps::predict`] gives it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predict(
+        &mut self,
+        latents: &Tensor<4>,
+        step: usize,
+        cache_active: bool,
+        mut maps: Option<&mut AttentionMaps>,
+    ) -> Result<Tensor<4>, Error> {
+        let mut outputs = Vec::with_capacity(self.portions.len());
+        for (range, steps) in &mut self.portions {
+            let portion = latents.clone().slice([range.clone()]);
+            outputs.push(steps.predict(&portion, step, cache_active, maps.as_deref_mut())?);
+        }
+        Ok(Tensor::cat(outputs, 0))
     }
 }

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+/// By how many bytes for each pixel and channel of the outermost level the peak of decoding grew from 256x256 to 512x512
+/// pixels with the autoencoder of Stable Diffusion 1.5 in float32 on the CPU.
+const DECODE_BYTES: usize = 23;
+
 /// The shape of an autoencoder, under the names of diffusers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,6 +76,12 @@ impl VaeConfig {
         1 << self.block_out_channels.len().saturating_sub(1)
     }
 
+    /// About how much memory it takes to decode latents of this height and width in one piece, in bytes, weights left
+    /// out: activations of the outermost level.
+    pub fn decode_bytes(&self, [height, width]: [usize; 2]) -> u64 {
+        (DECODE_BYTES * self.block_out_channels[0] * height * width * self.downscale().pow(2)) as u64
+    }
+
     /// Width of the innermost level.
     pub(super) fn innermost(&self) -> usize {
         self.block_out_channels.last().copied().unwrap_or(0)
@@ -131,6 +141,14 @@ mod tests {
         let config: VaeConfig = serde_json::from_value(config).map_err(|e| e.to_string())?;
         config.validate().map_err(|e| e.to_string())?;
         Ok(config)
+    }
+
+    #[test]
+    fn memory_grows_with_the_picture() {
+        let config = VaeConfig::default();
+        // 574 MB more than a picture of 256x256 pixels were measured.
+        let more = config.decode_bytes([64, 64]) - config.decode_bytes([32, 32]);
+        assert_eq!(more / 1_000_000, 578);
     }
 
     #[test]
