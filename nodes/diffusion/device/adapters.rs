@@ -105,27 +105,31 @@ pub(super) fn free_bytes(device: &Device) -> Option<u64> {
     free_in_heap(adapter)
 }
 
-/// Of the heap of the device's own memory that has most left.
+/// Of the heap of the device's own memory that has most left; its size where the driver has no `VK_EXT_memory_budget`.
 #[cfg(not(target_vendor = "apple"))]
 fn free_in_heap(adapter: &wgpu::Adapter) -> Option<u64> {
     use ash::vk;
     // SAFETY: nothing of it is destroyed, and it is not kept.
     let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
-    let instance = adapter.shared_instance();
+    let (instance, physical) = (adapter.shared_instance(), adapter.raw_physical_device());
     let capabilities = adapter.physical_device_capabilities();
     let version = capabilities.properties().api_version.min(instance.instance_api_version());
-    if version < vk::API_VERSION_1_1 || !capabilities.supports_extension(ash::ext::memory_budget::NAME) {
-        return None;
-    }
+    let has_budget = version >= vk::API_VERSION_1_1 && capabilities.supports_extension(ash::ext::memory_budget::NAME);
     let mut budget = vk::PhysicalDeviceMemoryBudgetPropertiesEXT::default();
-    let mut properties = vk::PhysicalDeviceMemoryProperties2::default().push_next(&mut budget);
-    let physical = adapter.raw_physical_device();
-    // SAFETY: the device is of this instance; both have the function and the extension.
-    unsafe { instance.raw_instance().get_physical_device_memory_properties2(physical, &mut properties) };
-    let heaps = properties.memory_properties;
-    let local = heaps.memory_heaps_as_slice().iter().map(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL));
-    let left = budget.heap_budget.iter().zip(budget.heap_usage).map(|(budget, used)| budget.saturating_sub(used));
-    local.zip(left).filter(|(local, _)| *local).map(|(_, left)| left).max()
+    let heaps = if has_budget {
+        let mut properties = vk::PhysicalDeviceMemoryProperties2::default().push_next(&mut budget);
+        // SAFETY: the device is of this instance; both have the function and the extension.
+        unsafe { instance.raw_instance().get_physical_device_memory_properties2(physical, &mut properties) };
+        properties.memory_properties
+    } else {
+        // SAFETY: the device is of this instance.
+        unsafe { instance.raw_instance().get_physical_device_memory_properties(physical) }
+    };
+    let left = heaps.memory_heaps_as_slice().iter().enumerate().map(|(i, heap)| {
+        let left = if has_budget { budget.heap_budget[i].saturating_sub(budget.heap_usage[i]) } else { heap.size };
+        if heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL) { left } else { 0 }
+    });
+    left.max()
 }
 
 /// Metal is not asked.
