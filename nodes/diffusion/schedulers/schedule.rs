@@ -317,6 +317,18 @@ mod tests {
         check(short, Sampler::Lcm, 4, 0.0, 0, "at least 50");
     }
 
+    /// A stride of 999 / 29 taken 29 times lies above 999, the last timestep that was trained.
+    #[test]
+    fn even_timesteps_begin_at_the_last_one() {
+        let config = SchedulerConfig::stable_diffusion(PredictionType::Epsilon);
+        for (sampler, steps) in
+            Sampler::ALL.into_iter().filter(|s| s.counts_in_ratios()).flat_map(|s| (2..=60).map(move |n| (s, n)))
+        {
+            let schedule = Schedule::new(&config, sampler, steps, 0.0).unwrap_or_else(|e| panic!("{sampler}: {e}"));
+            assert!((schedule.timestep(0) - 999.0).abs() < 1e-9, "{sampler}, {steps} steps: {}", schedule.timestep(0));
+        }
+    }
+
     /// Every number of steps gives finite, falling noise, also from pure noise and with a single step.
     #[test]
     fn noise_falls_to_the_end() {

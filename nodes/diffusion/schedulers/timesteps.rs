@@ -31,8 +31,11 @@ pub(super) fn timesteps(config: &SchedulerConfig, sampler: Sampler, spacing: Tim
             (0..n).map(|i| (total as f64 - i as f64 * stride).round_ties_even() - 1.0).collect()
         }
         TimestepSpacing::Linspace => {
-            let stride = if points > 1 { (total - 1) as f64 / (points - 1) as f64 } else { 0.0 };
-            let even = (points - n..points).rev().map(|i| i as f64 * stride);
+            let last = (total - 1) as f64;
+            let stride = if points > 1 { last / (points - 1) as f64 } else { 0.0 };
+            // The end exactly, as NumPy's: a product may lie above it.
+            let at = |i: usize| if i > 0 && i + 1 == points { last } else { i as f64 * stride };
+            let even = (points - n..points).rev().map(at);
             if sampler.is_variance_exploding() { even.collect() } else { even.map(f64::round_ties_even).collect() }
         }
     }
