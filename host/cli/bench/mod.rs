@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let model = BaseModel::load(&args.model, &device, dtype, None).map_err(|e| anyhow!("{e}"))?;
     let adapters =
         load_adapters(adapters, &model.unet_config, model.family, &device, dtype).map_err(|e| anyhow!("{e}"))?;
-    let mut bench = Bench::new(model, adapters, args.steps as usize).map_err(|e| anyhow!("{e}"))?;
+    let bench = Bench::new(model, adapters, args.steps as usize).map_err(|e| anyhow!("{e}"))?;
     if let Some(once) = &args.once {
         let work = if once == "step" { bench.step() } else { bench.draw() };
         work.map_err(|e| anyhow!("{e}"))?;
@@ -130,11 +130,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         peers.push(peer.with_context(|| format!("cannot start the peer `{command}`"))?);
     }
     let mut rows = Vec::new();
-    for mut part in bench.parts().map_err(|e| anyhow!("{e}"))? {
+    for mut part in bench.parts() {
         let wanted = args.only.is_empty() || args.only.iter().any(|word| part.name.contains(word.as_str()));
         if wanted {
             streams::talk(&part.name);
-            rows.push(measure(&mut part, &mut peers, args, dtype.size())?);
+            let row = measure(&mut part, &mut peers, args, dtype.size())?;
+            streams::talk(&format!("{}: {:.1} ms", row.name, row.milliseconds));
+            rows.push(row);
         }
     }
     if rows.is_empty() {

@@ -1,5 +1,7 @@
 //! The parts of a model as pieces of work, from one evaluation to a whole personalised image.
 
+use std::cell::OnceCell;
+
 use burn::tensor::{DType, Distribution, Tensor};
 
 use super::cost::{self, Cost};
@@ -35,7 +37,7 @@ pub struct Bench {
     model: BaseModel,
     adapters: Adapters,
     folded: FoldedProjections,
-    cache: Option<ProjectedCache>,
+    cache: OnceCell<ProjectedCache>,
     cond: Tensor<3>,
     uncond: Tensor<3>,
     latents: Tensor<4>,
@@ -61,20 +63,12 @@ impl Bench {
         let (cond, uncond) = (text("a toy on the beach")?, text("")?);
         let alphas = model.scheduler.alphas_cumprod()?;
         let folded = FoldedProjections::new(&adapters, &model.unet);
-        Ok(Self { model, adapters, folded, cache: None, cond, uncond, latents, image, noise, alphas, steps })
+        Ok(Self { model, adapters, folded, cache: OnceCell::new(), cond, uncond, latents, image, noise, alphas, steps })
     }
 
-    /// All parts, the small ones first.
-    ///
-    /// # Errors
-    /// When adapters and model do not fit each other.
-    pub fn parts(&mut self) -> Result<Vec<Part<'_>>, Error> {
-        self.cache = Some(self.build_cache()?);
-        let this = &*self;
-        Ok(this.parts_with_cache())
-    }
-
-    fn parts_with_cache<'a>(&'a self) -> Vec<Part<'a>> {
+    /// All parts, the small ones first. The cache that some of them look at is built in the first turn of the first of
+    /// them: on a GPU it has the autoencoder tuned.
+    pub fn parts<'a>(&'a self) -> Vec<Part<'a>> {
         let config = &self.model.unet_config;
         let size = [config.sample_size; 2];
         let tokens = self.cond.dims()[1];
@@ -91,10 +85,17 @@ impl Bench {
         part("VAE encode", encoder, Box::new(|| self.finish(self.model.vae.encode(self.image.clone())?.mean)));
         part("VAE decode", decoder, Box::new(|| self.finish(self.model.vae.decode(self.latents.clone())?)));
         let guided = |guidance, cached, every| {
-            let mut steps =
-                Steps::new(self.denoiser(guidance, self.cache.as_ref().filter(|_| cached)), &[501.0; SHARED])
-                    .sharing(every);
-            move |step: usize| self.finish(steps.predict(&self.latents, step, true, None)?)
+            let mut steps = None;
+            move |step: usize| {
+                let steps = match &mut steps {
+                    Some(steps) => steps,
+                    none => {
+                        let cache = if cached { Some(self.cache()?) } else { None };
+                        none.insert(Steps::new(self.denoiser(guidance, cache), &[501.0; SHARED]).sharing(every))
+                    }
+                };
+                self.finish(steps.predict(&self.latents, step, true, None)?)
+            }
         };
         let one = Guidance::Joint { scale: 1.0 };
         for (name, guidance, cached, cost) in [
@@ -139,6 +140,14 @@ impl Bench {
         let context = self.model.text_encoder.forward(&[self.model.tokenizer.encode("a toy on the beach").ids])?;
         self.finish(context.clone())?;
         Ok(context)
+    }
+
+    fn cache(&self) -> Result<&ProjectedCache, Error> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache);
+        }
+        let cache = self.build_cache()?;
+        Ok(self.cache.get_or_init(|| cache))
     }
 
     fn build_cache(&self) -> Result<ProjectedCache, Error> {
