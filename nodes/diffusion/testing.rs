@@ -5,16 +5,18 @@ use std::sync::OnceLock;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 
+use crate::device::{DTypeChoice, resolve};
 use crate::weights::uniform;
 
-/// The device that device-dependent tests run on: `DC_GRAPH_TEST_DEVICE`, `cpu` (the default) or `wgpu`.
+/// The device that device-dependent tests run on: `DC_GRAPH_TEST_DEVICE`, `cpu` (the default) or what this build reaches.
 pub(crate) fn device() -> Device {
-    match std::env::var("DC_GRAPH_TEST_DEVICE").as_deref() {
-        Err(_) | Ok("" | "cpu") => Device::flex(),
-        #[cfg(feature = "wgpu")]
-        Ok("wgpu") => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-        Ok(other) => panic!("this build has no test device `{other}`"),
-    }
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let name = std::env::var("DC_GRAPH_TEST_DEVICE").unwrap_or_default();
+        let choice = if name.is_empty() { "cpu" } else { &name }.parse().expect("the name of a device");
+        resolve(choice, DTypeChoice::F32).expect("a device to test on").device
+    };
+    DEVICE.get_or_init(open).clone()
 }
 
 /// `tolerance` in float32 on the CPU, 1e-4 on any other device.

@@ -1,9 +1,9 @@
-//! CPU kernels for the operations in which diffusion models spend their time, behind Burn's tensors.
+//! Kernels for the operations in which diffusion models spend their time, behind Burn's tensors.
 //!
 //! Every public function takes and returns [`burn::tensor::Tensor`]s of any device and number type. Float32 on the CPU
 //! goes through a kernel of this crate, values and gradients alike, and so do values in half precision, computed in
-//! float32 (linear layers and convolutions multiply bfloat16 as it is where the processor can: [`Level::for_products_of`]);
-//! everything else takes Burn's own operators.
+//! float32 (linear layers and convolutions multiply bfloat16 as it is where the processor can: [`Level::for_products_of`]).
+//! Half precision on a GPU takes kernels of Burn that are known beforehand; everything else takes Burn's own operators.
 //!
 //! | room | what lives there |
 //! | --- | --- |
@@ -15,6 +15,7 @@
 //! | `gemm` | larger matrix products, by a tile of registers; linear layers |
 //! | `conv` | convolutions as products of matrices, and their gradients |
 //! | `group_norm`, `layer_norm`, `softmax` | functions of rows |
+//! | `gpu` | products, convolutions and attention of half precision on a GPU |
 //!
 //! # Invariants
 //! - Results do not depend on the number of threads: work is split at fixed places, and sums are added in order.
@@ -27,6 +28,8 @@ mod attention;
 mod conv;
 mod elementwise;
 mod gemm;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod group_norm;
 mod layer_norm;
 mod operation;

@@ -46,7 +46,7 @@ fn plain([query, key, value]: [Tensor<4>; 3], causal: bool) -> Tensor<4> {
 fn with_wider_heads([query, key, value]: [Tensor<4>; 3], width: usize, causal: bool) -> Tensor<4> {
     let d = query.dims()[3];
     if width == d {
-        return plain([query, key, value], causal);
+        return whole_tiles([query, key, value], causal);
     }
     let wider = |x: Tensor<4>| {
         let [batch, heads, tokens, _] = x.dims();
@@ -54,7 +54,16 @@ fn with_wider_heads([query, key, value]: [Tensor<4>; 3], width: usize, causal: b
         Tensor::cat(vec![x, zeros], 3)
     };
     let query = query.mul_scalar((width as f64 / d as f64).sqrt());
-    plain([wider(query), wider(key), wider(value)], causal).narrow(3, 0, d)
+    whole_tiles([wider(query), wider(key), wider(value)], causal).narrow(3, 0, d)
+}
+
+/// Attention with heads that are as wide as some tiles.
+fn whole_tiles(inputs: [Tensor<4>; 3], causal: bool) -> Tensor<4> {
+    #[cfg(feature = "gpu")]
+    if !causal && inputs.iter().all(crate::gpu::on_gpu) {
+        return crate::gpu::flash(inputs);
+    }
+    plain(inputs, causal)
 }
 
 #[derive(Clone, Copy, Debug)]

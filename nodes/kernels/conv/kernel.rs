@@ -34,6 +34,10 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let Some([top, left, bottom, right]) = padding.filter(|_| conv.groups == 1 && conv.dilation == [1, 1]) else {
         return conv.forward(x);
     };
+    #[cfg(feature = "gpu")]
+    if crate::gpu::on_gpu(&x) && x.dtype() == conv.weight.val().dtype() {
+        return crate::gpu::conv2d(conv, x, [top, left, bottom, right]);
+    }
     if !on_cpu(&x) || !on_cpu(&conv.weight.val()) {
         return conv.forward(x);
     }

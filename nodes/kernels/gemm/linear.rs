@@ -20,6 +20,10 @@ use crate::simd::Level;
 /// When the rows of `x` are not those of the layer.
 pub fn linear<const D: usize>(linear: &Linear, x: Tensor<D>) -> Tensor<D> {
     let weight = linear.weight.val();
+    #[cfg(feature = "gpu")]
+    if crate::gpu::on_gpu(&x) && x.dtype() == weight.dtype() {
+        return crate::gpu::linear(weight, linear.bias.as_ref().map(|bias| bias.val()), x);
+    }
     if !on_cpu(&x) || !on_cpu(&weight) {
         return linear.forward(x);
     }
