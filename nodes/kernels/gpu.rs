@@ -3,7 +3,7 @@
 //! Burn tries its kernels on each new shape. That takes its time, nearly all of it compiling: on an NVIDIA H200 through
 //! Vulkan, 5 to 12 s for each of the matrix products of a denoiser, of which there are dozens. And none of its convolutions
 //! on matrix units gets by with the 48 KB of shared memory that Vulkan has there, so that the direct one is left, at
-//! 1.6 TFLOP/s. So products of matrices take Burn's kernel for matrix units, which is compiled once for many shapes,
+//! 1.6 TFLOP/s. So products of matrices take Burn's kernel for matrix units, one to compile instead of a dozen,
 //! attention its flash attention, and convolutions are made products of matrices. `tests/bench/results/gpu.md` tells what
 //! that gave.
 
