@@ -18,11 +18,10 @@ use burn_cubecl::kernel::attention::{AttentionStrategy, attention};
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use cubek::attention::forward::routines::blackbox_accelerated::BlackboxAcceleratedStrategy;
 
+use crate::attention::TILE;
+
 /// Bytes of windows that a convolution lays out at once.
 const WINDOWS: usize = 1 << 28;
-
-/// What the matrix units' tiles are wide.
-const TILE: usize = 16;
 
 /// Operations of a GPU, each by one kernel.
 #[backend_extension(Cube, Fusion)]

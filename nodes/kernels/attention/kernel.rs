@@ -34,7 +34,7 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, causal: boo
 /// What the tiles of a GPU's matrix units are wide. Burn's flash attention takes heads of whole tiles only and otherwise
 /// keeps all scores: 268 MB an image for an outer layer of Stable Diffusion 1.5 at 512x512, which has 8 heads of 40 values
 /// over 4096 tokens.
-const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// The operator of Burn.
 fn plain([query, key, value]: [Tensor<4>; 3], causal: bool) -> Tensor<4> {

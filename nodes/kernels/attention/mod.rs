@@ -7,4 +7,6 @@ mod heads;
 mod kernel;
 mod tile;
 
+#[cfg(feature = "gpu")]
+pub(crate) use kernel::TILE;
 pub use kernel::attention;
