@@ -1,7 +1,8 @@
 //! Tensors as slices, and slices as tensors.
 
-use burn::tensor::{Bytes, DType, Shape};
+use burn::tensor::{Bytes, DType, Element, Shape};
 use burn_flex::{FlexTensor, Layout};
+use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -39,10 +40,10 @@ pub(crate) fn halves(tensor: &FlexTensor) -> &[u16] {
 /// `len` values that `fill` writes. They hold anything before: `fill` must write all of them and read none.
 ///
 /// Clearing them first would cost as much as many of the kernels do.
-pub(crate) fn filled<R>(len: usize, fill: impl FnOnce(&mut [f32]) -> R) -> (Vec<f32>, R) {
-    let mut values = Vec::<std::mem::MaybeUninit<f32>>::with_capacity(len);
-    // SAFETY: `MaybeUninit` needs no initialization. A slice of `f32` over it is only written to before it is read (the
-    // duty of every `fill` in this private module's few callers), and any bit pattern is a `f32`.
+pub(crate) fn filled<T: Pod, R>(len: usize, fill: impl FnOnce(&mut [T]) -> R) -> (Vec<T>, R) {
+    let mut values = Vec::<std::mem::MaybeUninit<T>>::with_capacity(len);
+    // SAFETY: `MaybeUninit` needs no initialization. A slice of `T` over it is only written to before it is read (the
+    // duty of every `fill` in this private module's few callers), and any bit pattern is a `T`.
     unsafe {
         values.set_len(len);
         let result = fill(std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len));
@@ -87,18 +88,16 @@ pub(crate) fn widened(tensor: FlexTensor) -> FlexTensor {
 
 /// A whole tensor of float32 in a number type, rounded to the nearest.
 pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
-    fn narrow<T>(from: &[f32], zero: T, convert: impl Fn(&[f32], &mut [T]) + Sync) -> Bytes
-    where
-        T: burn::tensor::Element + bytemuck::Pod + Send + Sync,
-    {
-        let mut values = vec![zero; from.len()];
-        values.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+    fn narrow<T: Element + Pod>(from: &[f32], convert: impl Fn(&[f32], &mut [T]) + Sync) -> Bytes {
+        let (values, ()) = filled(from.len(), |values| {
+            values.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+        });
         Bytes::from_elems(values)
     }
     let storage = tensor.storage::<f32>();
     let bytes = match dtype {
-        DType::F16 => narrow(storage, f16::ZERO, |from, to| to.convert_from_f32_slice(from)),
-        DType::BF16 => narrow(storage, bf16::ZERO, |from, to| to.convert_from_f32_slice(from)),
+        DType::F16 => narrow::<f16>(storage, |from, to| to.convert_from_f32_slice(from)),
+        DType::BF16 => narrow::<bf16>(storage, |from, to| to.convert_from_f32_slice(from)),
         _ => return tensor,
     };
     FlexTensor::new(bytes, tensor.layout().clone(), dtype)

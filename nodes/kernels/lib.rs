@@ -2,7 +2,8 @@
 //!
 //! Every public function takes and returns [`burn::tensor::Tensor`]s of any device and number type. Float32 on the CPU
 //! goes through a kernel of this crate, values and gradients alike, and so do values in half precision, computed in
-//! float32 (linear layers and convolutions multiply bfloat16 as it is where the processor can: [`Level::for_products_of`]).
+//! float32 (linear layers, convolutions and attention multiply bfloat16 as it is where the processor can:
+//! [`Level::for_products_of`]).
 //! Half precision on a GPU takes kernels of Burn that are known beforehand; everything else takes Burn's own operators.
 //!
 //! | room | what lives there |

@@ -59,10 +59,11 @@ pub(crate) fn check<const N: usize>(
 }
 
 /// Compares an operation on bfloat16s with plain operators on the same values in float32: they differ by the rounding of
-/// the result, and of sums.
+/// the result, and by `tolerance` times the largest value, or times 1 if that is more.
 pub(crate) fn check_bf16<const N: usize>(
     what: &str,
     inputs: [Vec<f32>; N],
+    tolerance: f32,
     ours: impl Fn([Tensor<1>; N]) -> Tensor<1>,
     plain: impl Fn([Tensor<1>; N]) -> Tensor<1>,
 ) {
@@ -76,7 +77,7 @@ pub(crate) fn check_bf16<const N: usize>(
     let scale = expected.iter().fold(1.0_f32, |scale, e| scale.max(e.abs()));
     for (i, (a, e)) in actual.iter().zip(&expected).enumerate() {
         // Half a place of a bfloat16, 2^-8 of its value at most.
-        let allowed = e.abs() / 256.0 + 1e-5 * scale;
+        let allowed = e.abs() / 256.0 + tolerance * scale;
         assert!((a - e).abs() <= allowed, "{what}: {a} at {i}, expected {e}");
     }
 }

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use super::forward::{BLOCK, block_width, whole_vectors};
 use super::heads::Rows;
 use super::tile::{Matrix, Product};
-use crate::simd::{F32s, dot, exp2_of_negative, lanes};
+use crate::simd::{F32s, Singles, dot, exp2_of_negative, lanes};
 
 /// Queries that are looked at at once.
 const QUERIES: usize = 64;
@@ -68,6 +68,7 @@ impl WithSimd for Head<'_> {
                 let rows = first * width;
                 let scores = |a: &[f32], b: &[f32], c: &mut [f32]| {
                     simd.vectorize(Product {
+                        values: Singles,
                         a: Matrix { values: &a[rows..], row: width, column: 1 },
                         b: &b[block / BLOCK * key_block..][..key_block],
                         b_row: key_width,
@@ -97,6 +98,7 @@ impl WithSimd for Head<'_> {
                 }
                 if self.wanted[0] {
                     simd.vectorize(Product {
+                        values: Singles,
                         a: Matrix { values: &slopes, row: BLOCK, column: 1 },
                         b: &key[block * width..],
                         b_row: width,
@@ -111,6 +113,7 @@ impl WithSimd for Head<'_> {
                 if self.wanted[1] {
                     for (a, b, c) in [(&weights, &grad, &mut d_value), (&slopes, &query, &mut d_key)] {
                         simd.vectorize(Product {
+                            values: Singles,
                             a: Matrix { values: a, row: 1, column: BLOCK },
                             b: &b[rows..],
                             b_row: width,

@@ -1,14 +1,15 @@
 //! Tensors `[batch, heads, tokens, head_dim]` of any strides, head by head.
 
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
-use crate::array::{contiguous, dims};
+use crate::array::{contiguous, dims, pairs};
 
-/// A tensor whose rows of `head_dim` values lie side by side.
+/// A tensor whose rows of `head_dim` numbers lie side by side: float32, or bfloat16 by pairs.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
     tensor: FlexTensor,
-    offset: usize,
+    /// In numbers.
     strides: [usize; 3],
     pub(super) batch: usize,
     pub(super) heads: usize,
@@ -20,7 +21,9 @@ pub(super) struct Heads {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     values: &'a [f32],
+    /// In values.
     stride: usize,
+    /// Values of a row.
     d: usize,
 }
 
@@ -36,20 +39,59 @@ impl Heads {
             panic!("attention is of tensors with 4 axes, found {:?}", tensor.layout().shape())
         };
         let strides = std::array::from_fn(|i| tensor.layout().strides()[i].unsigned_abs());
-        let offset = tensor.layout().start_offset();
-        Self { tensor, offset, strides, batch, heads, tokens, head_dim }
+        Self { tensor, strides, batch, heads, tokens, head_dim }
     }
 
+    /// Whether all rows are whole pairs of bfloat16s.
+    pub(super) fn has_pairs(&self) -> bool {
+        let even = self.head_dim.is_multiple_of(2) && self.strides.iter().all(|stride| stride.is_multiple_of(2));
+        even && self.tensor.dtype() == DType::BF16 && pairs(&self.tensor).is_some()
+    }
+
+    /// Of a tensor that is float32, or [has pairs](Self::has_pairs).
     pub(super) fn head(&self, batch: usize, head: usize) -> Rows<'_> {
-        let at = self.offset + batch * self.strides[0] + head * self.strides[1];
-        let values = self.tensor.storage::<f32>();
-        Rows { values: &values[at.min(values.len())..], stride: self.strides[2], d: self.head_dim }
+        let at = batch * self.strides[0] + head * self.strides[1];
+        let (values, numbers) = match self.tensor.dtype() {
+            DType::BF16 => (pairs(&self.tensor).expect("pairs"), 2),
+            _ => (&self.tensor.storage::<f32>()[self.tensor.layout().start_offset()..], 1),
+        };
+        let [at, stride, d] = [at, self.strides[2], self.head_dim].map(|count| count / numbers);
+        Rows { values: &values[at.min(values.len())..], stride, d }
     }
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn row(self, token: usize) -> &'a [f32] {
         &self.values[token * self.stride..][..self.d]
+    }
+
+    /// Rows `from .. from + count` beside each other.
+    pub(super) fn copied(self, from: usize, count: usize, into: &mut Vec<f32>) {
+        into.clear();
+        (from..from + count).for_each(|token| into.extend_from_slice(self.row(token)));
+    }
+
+    /// The rows of `count` tokens, each filled up with zeros to `width`.
+    pub(super) fn filled_up(self, count: usize, width: usize, into: &mut [f32]) {
+        for (token, into) in into.chunks_exact_mut(width).enumerate().take(count) {
+            into[..self.d].copy_from_slice(self.row(token));
+            into[self.d..].fill(0.0);
+        }
+    }
+
+    /// The same where values are pairs of the numbers of a row, as pairs of the same numbers of two tokens:
+    /// `[count / 2, width]`, the last ones with zeros where there is a token too many.
+    pub(super) fn filled_up_by_pairs(self, count: usize, width: usize, into: &mut [f32]) {
+        for (token, into) in (0..count).step_by(2).zip(into.chunks_exact_mut(width)) {
+            let bits = |row: &'a [f32]| row.iter().map(|pair| pair.to_bits());
+            let second = if token + 1 < count { self.row(token + 1) } else { &[] };
+            let second = bits(second).chain(std::iter::repeat(0));
+            let (into, rest) = into.split_at_mut(2 * self.d);
+            for (into, (first, second)) in into.as_chunks_mut().0.iter_mut().zip(bits(self.row(token)).zip(second)) {
+                *into = [first & 0xffff | second << 16, first >> 16 | second & 0xffff_0000].map(f32::from_bits);
+            }
+            rest.fill(0.0);
+        }
     }
 
     /// Rows `from .. from + count` times `scale`, each filled up with zeros to `width`.
@@ -63,7 +105,7 @@ impl<'a> Rows<'a> {
         padded
     }
 
-    /// Blocks of `width` tokens, each transposed: `[blocks, head_dim, width]` from `count` tokens, the rest zeros. (Rows
+    /// Blocks of `width` tokens, each transposed: `[blocks, values, width]` from `count` tokens, the rest zeros. (Rows
     /// as long as all tokens would be a power of two apart, and all in the same few places of the cache.)
     pub(super) fn transposed(self, count: usize, width: usize, into: &mut [f32]) {
         for (block, into) in into.chunks_exact_mut((self.d * width).max(1)).enumerate() {

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::simd::{F32s, lanes};
+use crate::simd::{F32s, Values, lanes};
 
 /// A matrix of any strides.
 #[derive(Clone, Copy)]
@@ -14,13 +14,14 @@ pub(super) struct Matrix<'a> {
     pub(super) column: usize,
 }
 
-/// `c = a b`, or `c += a b`.
+/// `c = a b`, or `c += a b`, with values that hold one or more numbers of the depth.
 ///
 /// # Shapes
 /// - a: `[m, k]`
 /// - b: `[k, n]`, rows side by side with `b_row` values between their beginnings
 /// - c: `[m, n]`, the same with `c_row`; `n` is a whole number of vectors
-pub(super) struct Product<'a> {
+pub(super) struct Product<'a, V> {
+    pub(super) values: V,
     pub(super) a: Matrix<'a>,
     pub(super) b: &'a [f32],
     pub(super) b_row: usize,
@@ -33,7 +34,7 @@ pub(super) struct Product<'a> {
     pub(super) add: bool,
 }
 
-impl WithSimd for Product<'_> {
+impl<V: Values> WithSimd for Product<'_, V> {
     type Output = ();
 
     /// Columns outside, so that the part of `b` at hand stays in the first cache.
@@ -59,7 +60,7 @@ impl WithSimd for Product<'_> {
     }
 }
 
-impl Product<'_> {
+impl<V: Values> Product<'_, V> {
     /// Blocks of 8 x 3 vectors take 24 of 32 registers, 4 x 3 take 12 of 16.
     #[inline(always)]
     fn columns<S: Simd, const NV: usize>(&mut self, simd: S, column: usize) {
@@ -89,7 +90,7 @@ impl Product<'_> {
             for (r, sums) in sums.iter_mut().enumerate() {
                 let a = F32s::splat(simd, a[r * self.a.row]);
                 for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = a.mul_add(b, *sum);
+                    *sum = a.mul_add_of(self.values, b, *sum);
                 }
             }
         }

@@ -216,7 +216,13 @@ mod tests {
     fn bfloat16s_are_multiplied_as_they_are() {
         let level = Level::for_products_of(DType::BF16);
         for case in cases() {
-            check_bf16(&format!("{case:?}, {level:?}"), tensors(case), |x| ours(level, case, x), |x| plain(case, x));
+            check_bf16(
+                &format!("{case:?}, {level:?}"),
+                tensors(case),
+                1e-5,
+                |x| ours(level, case, x),
+                |x| plain(case, x),
+            );
         }
     }
 }

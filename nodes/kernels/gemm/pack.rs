@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use wide::f32x4;
+
 use super::tile::COLUMNS;
 
 /// A matrix of any strides.
@@ -46,19 +48,47 @@ pub(crate) fn stripes_of_pairs(
     // The height of blocks on every level that takes pairs.
     const H: usize = 8;
     into.resize(rows.len().div_ceil(H) * depth.len() * H, 0.0);
+    let mut pairs = vec![0.0; H * depth.len()];
     for (row, into) in rows.clone().step_by(H).zip(into.chunks_exact_mut((depth.len() * H).max(1))) {
-        let into = into.as_chunks_mut::<H>().0;
+        let lines = pairs.chunks_exact_mut(depth.len());
         // The last row stands in for those that there are not.
-        let lines: [&[u16]; H] = std::array::from_fn(|i| {
-            &weights[(row + i).min(rows.end - 1) * row_len + 2 * depth.start..][..2 * depth.len()]
-        });
-        for (channels, into) in into.chunks_mut(taps).enumerate() {
-            let lines = lines.map(|line| line[2 * channels * taps..][..2 * taps].split_at(taps));
-            for (tap, into) in into.iter_mut().enumerate() {
-                for (into, (first, second)) in into.iter_mut().zip(lines) {
-                    *into = f32::from_bits(u32::from(first[tap]) | u32::from(second[tap]) << 16);
-                }
+        for (row, line) in (row..).map(|row| row.min(rows.end - 1)).zip(lines) {
+            line_of_pairs(&weights[row * row_len + 2 * depth.start..][..2 * depth.len()], taps, line);
+        }
+        let line = |i: usize| &pairs[i * depth.len()..][..depth.len()];
+        turned(std::array::from_fn(line), into.as_chunks_mut::<H>().0);
+    }
+}
+
+/// The weights of a row, `[2 * channels, taps]`, as `[channels, taps]` pairs.
+fn line_of_pairs(weights: &[u16], taps: usize, into: &mut [f32]) {
+    for (weights, into) in weights.chunks_exact(2 * taps).zip(into.chunks_exact_mut(taps)) {
+        let (first, second) = weights.split_at(taps);
+        for ((into, first), second) in into.iter_mut().zip(first).zip(second) {
+            *into = f32::from_bits(u32::from(*first) | u32::from(*second) << 16);
+        }
+    }
+}
+
+/// Lines of the same length with rows for columns: `into[k][i] = lines[i][k]`.
+fn turned<const H: usize>(lines: [&[f32]; H], into: &mut [[f32; H]]) {
+    /// The side of a block that is turned in registers.
+    const SIDE: usize = 4;
+    let len = into.len();
+    let lines = lines.map(|line| &line[..len]);
+    let whole = if H.is_multiple_of(SIDE) { len / SIDE * SIDE } else { 0 };
+    for (k, into) in into[..whole].chunks_exact_mut(SIDE).enumerate() {
+        for (first, lines) in (0..H).step_by(SIDE).zip(lines.chunks_exact(SIDE)) {
+            let line = |i: usize| lines[i][k * SIDE..].first_chunk().map_or(f32x4::ZERO, |line| f32x4::new(*line));
+            let block = [line(0), line(1), line(2), line(3)];
+            for (into, column) in into.iter_mut().zip(f32x4::transpose(block)) {
+                into[first..first + SIDE].copy_from_slice(column.as_array());
             }
+        }
+    }
+    for (k, into) in into.iter_mut().enumerate().skip(whole) {
+        for (into, line) in into.iter_mut().zip(lines) {
+            *into = line[k];
         }
     }
 }
@@ -76,11 +106,7 @@ fn stripes_of<const H: usize>(a: Matrix, rows: Range<usize>, depth: Range<usize>
             // The last row stands in for those that there are not.
             let lines: [&[f32]; H] =
                 std::array::from_fn(|i| &a.values[(row + i.min(count - 1)) * a.row + depth.start..][..depth.len()]);
-            for (k, into) in into.iter_mut().enumerate() {
-                for (into, line) in into.iter_mut().zip(lines) {
-                    *into = line[k];
-                }
-            }
+            turned(lines, into);
         } else {
             for (k, into) in depth.clone().zip(into) {
                 for (i, into) in into.iter_mut().enumerate() {
@@ -108,24 +134,20 @@ pub(crate) fn columns(b: Matrix, depth: Range<usize>, columns: Range<usize>, int
             }
         }
     } else if row == 1 {
-        // A few lines at a time, as many as there are registers for their places.
+        // So many steps of so many lines are turned at once.
+        const STEPS: usize = 64;
         const LINES: usize = 8;
-        for first in (0..COLUMNS).step_by(LINES) {
-            let count = columns.len().saturating_sub(first).min(LINES);
-            if count == LINES {
-                let line = |i: usize| &values[(columns.start + first + i) * column + depth.start..][..depth.len()];
-                let lines: [&[f32]; LINES] = std::array::from_fn(line);
-                for (k, into) in into.iter_mut().enumerate() {
-                    for (into, line) in into[first..first + LINES].iter_mut().zip(lines) {
-                        *into = line[k];
-                    }
-                }
-            } else {
-                for (k, into) in into.iter_mut().enumerate() {
-                    for (i, into) in into[first..first + LINES].iter_mut().enumerate() {
-                        let at = (columns.start + first + i) * column + depth.start + k;
-                        *into = if i < count { values[at] } else { 0.0 };
-                    }
+        let (zeros, mut some) = ([0.0; STEPS], [[0.0; LINES]; STEPS]);
+        for (from, into) in depth.clone().step_by(STEPS).zip(into.chunks_mut(STEPS)) {
+            let steps = into.len().min(depth.end - from);
+            for first in (0..COLUMNS).step_by(LINES) {
+                let line = |i: usize| match first + i < columns.len() {
+                    true => &values[(columns.start + first + i) * column + from..][..steps],
+                    false => &zeros[..steps],
+                };
+                turned(std::array::from_fn(line), &mut some[..steps]);
+                for (into, some) in into.iter_mut().zip(&some) {
+                    into[first..first + LINES].copy_from_slice(some);
                 }
             }
         }

@@ -8,12 +8,9 @@
 //! Goto and van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", 2008).
 
-#[cfg(target_arch = "x86_64")]
-use std::mem::transmute_copy;
-
 use pulp::{Simd, WithSimd};
 
-use crate::simd::Level;
+use crate::simd::{Level, Values, WithValues};
 
 /// Rows of a tile: a whole number of stripes at every level.
 pub(crate) const ROWS: usize = 24;
@@ -118,50 +115,15 @@ pub(crate) unsafe fn tile_at(level: Level, a: &Operand, b: &[f32], c: Target) {
     assert!(a.end() <= a.data.len(), "the left operand ends at {} of {}", a.end(), a.data.len());
     assert!(a.starts.len() * a.run * COLUMNS <= b.len(), "a right operand of {} values", b.len());
     let b = b.as_ptr();
-    #[cfg(target_arch = "x86_64")]
-    if level.takes_pairs() {
-        let done = level.run_on_pairs(Tile { a, b, c, values: Pairs });
-        return done.unwrap_or_else(|| unreachable!("a level that the processor does not have"));
-    }
-    level.run(Tile { a, b, c, values: Singles });
-}
-
-/// What the values of both operands are.
-trait Values: Copy {
-    /// `left * right + sum`.
-    fn multiply_add<S: Simd>(self, simd: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s;
-}
-
-/// Numbers.
-#[derive(Clone, Copy)]
-struct Singles;
-
-#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Values for Singles {
-    #[inline(always)]
-    fn multiply_add<S: Simd>(self, simd: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s {
-        simd.mul_add_e_f32s(left, right, sum)
-    }
-}
-
-/// Two bfloat16s each: for [`Level::run_on_pairs`] alone.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-struct Pairs;
-
-#[cfg(target_arch = "x86_64")]
-#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Values for Pairs {
-    #[inline(always)]
-    fn multiply_add<S: Simd>(self, _: S, left: S::f32s, right: S::f32s, sum: S::f32s) -> S::f32s {
-        use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
-        assert!(size_of::<S::f32s>() == size_of::<__m512>());
-        // SAFETY: all of them are 64 bytes without further meaning; who makes this type has AVX512_BF16.
-        unsafe {
-            let [left, right] = [left, right].map(|v| transmute_copy::<_, __m512bh>(&v));
-            transmute_copy(&_mm512_dpbf16_ps(transmute_copy(&sum), left, right))
+    struct With<'a>(&'a Operand<'a>, *const f32, Target);
+    impl WithValues for With<'_> {
+        #[inline(always)]
+        fn with_values<S: Simd, V: Values>(self, simd: S, values: V) {
+            let Self(a, b, c) = self;
+            Tile { a, b, c, values }.fill(simd);
         }
     }
+    level.run_with_values(With(a, b, c));
 }
 
 /// Made by [`tile_at`] alone, which has checked the operands; `c` is its caller's promise.
@@ -172,11 +134,10 @@ struct Tile<'a, V> {
     values: V,
 }
 
-impl<V: Values> WithSimd for Tile<'_, V> {
-    type Output = ();
-
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl<V: Values> Tile<'_, V> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn fill<S: Simd>(&self, simd: S) {
         let mut top = 0;
         while top < self.a.count {
             let left = self.a.count - top;
@@ -191,10 +152,7 @@ impl<V: Values> WithSimd for Tile<'_, V> {
             };
         }
     }
-}
 
-#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl<V: Values> Tile<'_, V> {
     /// Gives the number of rows.
     #[inline(always)]
     fn blocks<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize) -> usize {

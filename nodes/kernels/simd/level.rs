@@ -98,14 +98,9 @@ impl Level {
 
     /// Runs a function compiled for AVX512_BF16, too, where this level and the processor have it.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn run_on_pairs<F: WithSimd>(self, function: F) -> Option<F::Output> {
-        /// With all that [`V4`] stands for, so that its operations are inlined here.
-        #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,bmi1,bmi2,lzcnt,popcnt,fma")]
-        fn vectorize<F: WithSimd>(simd: V4, function: F) -> F::Output {
-            function.with_simd(simd)
-        }
+    pub(super) fn run_on_pairs<F: WithSimd>(self, function: F) -> Option<F::Output> {
         let simd = V4::try_new().filter(|_| self == Self::Avx512Bf16 && self.is_available())?;
         // SAFETY: `V4` stands for all of it but AVX512_BF16, which has just been found.
-        Some(unsafe { vectorize(simd, function) })
+        Some(unsafe { super::values::vectorize_on_pairs(simd, function) })
     }
 }

@@ -4,6 +4,7 @@ mod exp;
 mod level;
 mod map;
 mod reduce;
+mod values;
 mod vector;
 
 pub use level::Level;
@@ -11,4 +12,5 @@ pub use level::Level;
 pub(crate) use exp::{erf, exp, exp2_of_negative};
 pub(crate) use map::{Map, map};
 pub(crate) use reduce::{dot, max, sum, sum_of_squares};
+pub(crate) use values::{Singles, Values, WithValues};
 pub(crate) use vector::{F32s, lanes};

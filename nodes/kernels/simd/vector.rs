@@ -4,6 +4,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
+use super::values::Values;
+
 /// As many float32 values as a register holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct F32s<S: Simd> {
@@ -44,6 +46,24 @@ impl<S: Simd> F32s<S> {
         } else {
             self.simd.partial_store_f32s(values, self.v);
         }
+    }
+
+    /// The register.
+    #[inline(always)]
+    pub(super) fn raw(self) -> S::f32s {
+        self.v
+    }
+
+    /// The values of a register.
+    #[inline(always)]
+    pub(super) fn of_raw(simd: S, v: S::f32s) -> Self {
+        Self { simd, v }
+    }
+
+    /// `self * b + c`, where `self` and `b` are what `values` tells.
+    #[inline(always)]
+    pub(crate) fn mul_add_of<V: Values>(self, values: V, b: Self, c: Self) -> Self {
+        Self { v: values.multiply_add(self.simd, self.v, b.v, c.v), ..self }
     }
 
     /// `self * b + c`, in one rounding where the processor can.
