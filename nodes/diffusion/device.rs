@@ -6,6 +6,8 @@
 #[cfg(feature = "wgpu")]
 mod adapters;
 mod choice;
+#[cfg(feature = "gpu")]
+mod kernels;
 mod memory;
 
 use std::fmt;
@@ -65,10 +67,10 @@ impl Resolved {
         // The features that keep tuning results on disk, see `Cargo.toml`.
         let kept = cfg!(any(feature = "vulkan", feature = "metal", feature = "cuda"));
         (self.device != Device::flex()).then_some(if kept {
-            "the first step in each size tries which kernels are fastest, for up to minutes; what it finds is kept on disk"
+            "the first step in each size compiles kernels and tries which are fastest, for up to minutes; both are kept on disk"
         } else {
-            "the first step in each size tries which kernels are fastest, for up to minutes, in every process; builds with \
-             `--features vulkan`, `metal` or `cuda` keep what they find"
+            "the first step in each size compiles kernels and tries which are fastest, for up to minutes, in every process; \
+             builds with `--features vulkan`, `metal` or `cuda` keep both"
         })
     }
 }
@@ -204,8 +206,19 @@ fn gpus(interface: Interface) -> Vec<DeviceEntry> {
     }
 }
 
+/// How many kernels of GPUs this process has compiled so far: what the first step in each size waits for. Kernels found on
+/// disk are not counted, nor any where the program has set a logger of its own.
+pub fn compiled_kernels() -> usize {
+    #[cfg(feature = "gpu")]
+    return kernels::compiled();
+    #[cfg(not(feature = "gpu"))]
+    0
+}
+
 /// Opens a device that [`gpus`] listed.
 fn open(interface: Interface, index: usize) -> Result<Device, Error> {
+    #[cfg(feature = "gpu")]
+    kernels::prepare();
     match interface {
         #[cfg(feature = "wgpu")]
         Interface::Wgpu | Interface::Vulkan | Interface::Metal => adapters::open(interface, index),
@@ -280,6 +293,12 @@ mod tests {
                 assert!(gpu.label.starts_with(&entry.name) && gpu.class.ends_with("f32"), "{}", gpu.label);
                 assert!(gpu.note().is_some_and(|note| note.contains("first step")));
                 assert_eq!(values(&Tensor::<1>::ones([3], &gpu.device).mul_scalar(2.0)), [2.0; 3]);
+                // The runtime tells it from another thread.
+                let told = (0..200).any(|_| {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    compiled_kernels() > 0
+                });
+                assert!(told, "{} compiled no kernel", entry.name);
             }
             for (choice, dtype) in [(DTypeChoice::F16, DType::F16), (DTypeChoice::Bf16, DType::BF16)] {
                 match resolve(entry.name.parse().unwrap(), choice) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dc_graph::api::LogLevel;
 use dc_graph::exec::Event;
+use dc_graph_nodes::dc_diffusion::device::compiled_kernels;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::streams;
@@ -29,7 +30,8 @@ impl Bars {
     /// Nothing is drawn before the first event.
     pub(super) fn new() -> Self {
         let screen = MultiProgress::new();
-        let run = ProgressBar::no_length().with_style(style("{spinner} {elapsed} {pos}/{len} nodes {wide_msg}"));
+        let run =
+            ProgressBar::no_length().with_style(style("{spinner} {elapsed} {pos}/{len} nodes{kernels} {wide_msg}"));
         Self { screen, run, state: Mutex::default() }
     }
 
@@ -94,5 +96,13 @@ fn style(template: &'static str) -> ProgressStyle {
     let rate = |state: &ProgressState, to: &mut dyn Write| {
         let _ = write!(to, "{:.2} steps/s", state.per_sec());
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
+    // Read anew whenever a bar is drawn, so that a first step on a GPU is seen to go on.
+    let kernels = |_: &ProgressState, to: &mut dyn Write| {
+        let _ = match compiled_kernels() {
+            0 => Ok(()),
+            count => write!(to, ", {count} GPU kernels compiled"),
+        };
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", rate).with_key("kernels", kernels)
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::{winograd, winograd_gradient};
-use crate::gemm::{COLUMNS, Onto, Operand, ROWS, tile};
+use crate::gemm::{COLUMNS, Multiplier, Onto, Operand, ROWS};
 use crate::simd::Level;
 
 /// Positions at once: the packed gradient of 32 channels (32 values a position) stays in the first cache.
@@ -95,7 +95,13 @@ impl<'a> Sums<'a> {
                     run: output[1],
                     step: stride[1],
                 };
-                tile(level, &a, outputs, &mut self.sums[row * pitch + panel * COLUMNS..], pitch, Onto::Sum);
+                Multiplier::new(level).tile(
+                    &a,
+                    outputs,
+                    &mut self.sums[row * pitch + panel * COLUMNS..],
+                    pitch,
+                    Onto::Sum,
+                );
             }
         }
     }

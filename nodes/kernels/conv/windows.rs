@@ -6,9 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::winograd::{self, Square};
-use crate::gemm::{
-    COLUMNS, HALF, Matrix, Onto, Operand, ROWS, Target, height, stripes, stripes_of_pairs, tile, tile_at,
-};
+use crate::gemm::{COLUMNS, HALF, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target};
 use crate::simd::Level;
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
@@ -79,8 +77,8 @@ fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]
         return;
     }
     let rows = y.len() / columns;
-    let height = height(level);
-    let work = Work { level, height, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
+    let packing = Packing::of(level);
+    let work = Work { level, packing, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
     let bands = rows.div_ceil(HEIGHT);
     let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
@@ -105,14 +103,13 @@ unsafe impl Sync for Shared {}
 /// What a task packs.
 #[derive(Default)]
 struct Room {
-    left: Vec<f32>,
+    left: Left,
     right: Vec<f32>,
 }
 
 struct Work<'a> {
     level: Level,
-    /// Rows of a stripe.
-    height: usize,
+    packing: Packing,
     windows: &'a Windows<'a>,
     weights: Weights<'a>,
     bias: Option<&'a [f32]>,
@@ -131,32 +128,39 @@ impl Work<'_> {
         // Whole channels, as equal as they come.
         let steps = (channels * taps).div_ceil(DEPTH).clamp(1, channels.max(1));
         let at_once = channels.div_ceil(steps).max(1);
+        let multiplier = Multiplier::new(self.level);
         let lookups: Vec<Vec<Lookup>> = tiles.clone().map(|tile| self.lookups(tile * COLUMNS)).collect();
         for first in (0..channels.max(1)).step_by(at_once) {
             let last = channels.min(first + at_once);
             let depth = (last - first) * taps;
             let steps = first * taps..last * taps;
             match self.weights {
-                Weights::Singles(weights) => stripes(weights, rows.clone(), steps, self.height, &mut room.left),
+                Weights::Singles(weights) => room.left.pack(self.packing, weights, rows.clone(), steps),
                 Weights::Pairs(weights) => {
-                    stripes_of_pairs(weights, taps, 2 * channels * taps, rows.clone(), steps, &mut room.left);
+                    room.left.pack_pairs(self.packing, weights, [taps, 2 * channels * taps], rows.clone(), steps);
                 }
             }
-            let stripe = [self.height, self.height * depth];
-            room.right.resize(depth * COLUMNS, 0.0);
+            room.right.resize(self.packing.steps(depth) * COLUMNS, 0.0);
+            room.right[depth * COLUMNS..].fill(0.0);
             for (tile, lookups) in tiles.clone().zip(&lookups) {
                 let images = self.windows.images;
-                self.level.run(Pack { images, size, lookups, channels: first..last, packed: &mut room.right });
+                self.level.run(Pack {
+                    images,
+                    size,
+                    lookups,
+                    channels: first..last,
+                    packed: &mut room.right[..depth * COLUMNS],
+                });
                 for row in (0..rows.len()).step_by(ROWS) {
-                    let a = Operand::of_stripes(&room.left, stripe, depth, row, rows.len());
-                    self.tile(&a, &room.right, rows.start + row, tile * COLUMNS, first == 0);
+                    let a = room.left.operand(row);
+                    self.tile(&multiplier, &a, &room.right, rows.start + row, tile * COLUMNS, first == 0);
                 }
             }
         }
     }
 
     /// Adds a tile to the output, or, the `first` time, to the bias.
-    fn tile(&self, a: &Operand, packed: &[f32], row: usize, column: usize, first: bool) {
+    fn tile(&self, multiplier: &Multiplier, a: &Operand, packed: &[f32], row: usize, column: usize, first: bool) {
         let bias = self.bias.filter(|_| first).map(|bias| &bias[row..row + a.count]);
         let onto = if first && bias.is_none() { Onto::Nothing } else { Onto::Sum };
         let whole = |column: usize| column + HALF <= self.columns && column % self.positions + HALF <= self.positions;
@@ -174,10 +178,10 @@ impl Work<'_> {
                         half.add(i * self.positions).cast::<[f32; HALF]>().write_unaligned([*bias; HALF]);
                     }
                 }
-                return tile_at(self.level, a, packed, Target { halves, pitch: self.positions, onto });
+                return multiplier.tile_at(a, packed, Target { halves, pitch: self.positions, onto });
             }
             let mut values = [0.0; ROWS * COLUMNS];
-            tile(self.level, a, packed, &mut values, COLUMNS, Onto::Nothing);
+            multiplier.tile(a, packed, &mut values, COLUMNS, Onto::Nothing);
             for (i, values) in values.chunks_exact(COLUMNS).take(a.count).enumerate() {
                 for (column, value) in (column..self.columns).zip(values) {
                     let to = place(row + i, column);

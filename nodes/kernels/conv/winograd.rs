@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::transform::{Inputs, Outputs, PLACES, Tiles, Weights};
 use super::windows::Windows;
-use crate::gemm::{COLUMNS, Onto, Operand, ROWS, height, tile};
+use crate::gemm::{COLUMNS, Multiplier, Onto, Operand, ROWS, height};
 use crate::simd::Level;
 
 /// Tiles at once, in whole tiles of columns: what becomes of them stays in the outer caches.
@@ -168,7 +168,7 @@ impl Work<'_> {
                     let sums = &mut room.sums[place * sum_pitch + panel * rows * COLUMNS..][..rows * COLUMNS];
                     for (i, sums) in sums.chunks_mut(ROWS * COLUMNS).enumerate() {
                         let left = self.filters.operand([first, count], place, i * ROWS, rows);
-                        tile(self.level, &left, right, sums, COLUMNS, onto);
+                        Multiplier::new(self.level).tile(&left, right, sums, COLUMNS, onto);
                     }
                 }
             }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::transform::PLACES;
 use super::weight_gradient::parts_of;
-use crate::gemm::{COLUMNS, Onto, Operand, ROWS, height, tile};
+use crate::gemm::{COLUMNS, Multiplier, Onto, Operand, ROWS, height};
 use crate::simd::Level;
 
 /// Tiles at once, in whole rows of tiles: those of 32 channels stay in the first cache.
@@ -114,7 +114,7 @@ impl Work<'_> {
                 let sums = &mut self.sums[at * out_channels * COLUMNS..][..out_channels * COLUMNS];
                 for (i, sums) in sums.chunks_mut(ROWS * COLUMNS).enumerate() {
                     let left = Operand::of_stripes(left, [height, tiles * height], tiles, i * ROWS, out_channels);
-                    tile(self.level, &left, right, sums, COLUMNS, Onto::Sum);
+                    Multiplier::new(self.level).tile(&left, right, sums, COLUMNS, Onto::Sum);
                 }
             }
         }

@@ -148,8 +148,6 @@ fn plain(weight: FlexTensor) -> FlexTensor {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::DType;
-
     use super::*;
     use crate::testing::{check, check_bf16, random, run};
 
@@ -214,15 +212,11 @@ mod tests {
     /// Where the processor multiplies pairs of bfloat16s, those that lie side by side, and elsewhere widened.
     #[test]
     fn bfloat16s_are_multiplied_as_they_are() {
-        let level = Level::for_products_of(DType::BF16);
-        for case in cases() {
-            check_bf16(
-                &format!("{case:?}, {level:?}"),
-                tensors(case),
-                1e-5,
-                |x| ours(level, case, x),
-                |x| plain(case, x),
-            );
+        for level in Level::for_pairs().chain([Level::best()]) {
+            for case in cases() {
+                let what = format!("{case:?}, {level:?}");
+                check_bf16(&what, tensors(case), 1e-5, |x| ours(level, case, x), |x| plain(case, x));
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Products of matrices: the tile of registers that convolutions stand on too, and linear layers.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod linear;
 mod pack;
 mod product;
@@ -7,5 +9,5 @@ mod tile;
 
 pub use linear::linear;
 
-pub(crate) use pack::{Matrix, stripes, stripes_of_pairs};
-pub(crate) use tile::{COLUMNS, HALF, Onto, Operand, ROWS, Target, height, tile, tile_at};
+pub(crate) use pack::{Left, Matrix};
+pub(crate) use tile::{COLUMNS, HALF, Multiplier, Onto, Operand, Packing, ROWS, Target, height};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use wide::f32x4;
 
-use super::tile::COLUMNS;
+use super::tile::{COLUMNS, Operand, Packing, ROWS};
 
 /// A matrix of any strides.
 #[derive(Clone, Copy, Debug)]
@@ -23,40 +23,101 @@ impl Matrix<'_> {
     }
 }
 
-/// Some of a left operand in stripes of `height` rows: `[rows / height, depth, height]`, anything in the rows that are too
-/// many.
-pub(crate) fn stripes(a: Matrix, rows: Range<usize>, depth: Range<usize>, height: usize, into: &mut Vec<f32>) {
-    into.resize(rows.len().div_ceil(height) * depth.len() * height, 0.0);
-    match height {
-        8 => stripes_of::<8>(a, rows, depth, into),
-        6 => stripes_of::<6>(a, rows, depth, into),
-        2 => stripes_of::<2>(a, rows, depth, into),
-        _ => unreachable!("stripes of {height} rows"),
-    }
+/// Some of a left operand, packed as it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Stripes, `[rows / height, depth, height]`, with anything in the rows that are too many; or lines, `[rows, depth]`,
+    /// for whole tiles of rows.
+    values: Vec<f32>,
+    packing: Option<Packing>,
+    rows: usize,
+    depth: usize,
+    /// Before they are turned.
+    pairs: Vec<f32>,
 }
 
-/// The weights of a convolution, `[rows, 2 * channels, taps]`, in the same stripes: a step is a tap of two channels, whose
-/// bfloat16s make a pair.
-pub(crate) fn stripes_of_pairs(
-    weights: &[u16],
-    taps: usize,
-    row_len: usize,
-    rows: Range<usize>,
-    depth: Range<usize>,
-    into: &mut Vec<f32>,
-) {
-    // The height of blocks on every level that takes pairs.
-    const H: usize = 8;
-    into.resize(rows.len().div_ceil(H) * depth.len() * H, 0.0);
-    let mut pairs = vec![0.0; H * depth.len()];
-    for (row, into) in rows.clone().step_by(H).zip(into.chunks_exact_mut((depth.len() * H).max(1))) {
-        let lines = pairs.chunks_exact_mut(depth.len());
-        // The last row stands in for those that there are not.
-        for (row, line) in (row..).map(|row| row.min(rows.end - 1)).zip(lines) {
-            line_of_pairs(&weights[row * row_len + 2 * depth.start..][..2 * depth.len()], taps, line);
+impl Left {
+    /// Packs some of a matrix.
+    pub(crate) fn pack(&mut self, packing: Packing, a: Matrix, rows: Range<usize>, depth: Range<usize>) {
+        self.make_room(packing, rows.len(), depth.len());
+        match packing {
+            Packing::Stripes(8) => stripes_of::<8>(a, rows, depth, &mut self.values),
+            Packing::Stripes(6) => stripes_of::<6>(a, rows, depth, &mut self.values),
+            Packing::Stripes(2) => stripes_of::<2>(a, rows, depth, &mut self.values),
+            Packing::Stripes(height) => unreachable!("stripes of {height} rows"),
+            Packing::Lines(_) => {
+                for (row, into) in rows.zip(self.values.chunks_exact_mut(self.depth.max(1))) {
+                    let (into, rest) = into.split_at_mut(depth.len());
+                    if a.column == 1 {
+                        into.copy_from_slice(&a.values[row * a.row + depth.start..][..depth.len()]);
+                    } else {
+                        for (k, into) in depth.clone().zip(into) {
+                            *into = a.values[row * a.row + k * a.column];
+                        }
+                    }
+                    rest.fill(0.0);
+                }
+            }
         }
-        let line = |i: usize| &pairs[i * depth.len()..][..depth.len()];
-        turned(std::array::from_fn(line), into.as_chunks_mut::<H>().0);
+    }
+
+    /// Packs some of the weights of a convolution, `[rows, 2 * channels, taps]` with `row_len` bfloat16s a row: a step is a
+    /// tap of two channels, whose bfloat16s make a pair.
+    pub(crate) fn pack_pairs(
+        &mut self,
+        packing: Packing,
+        weights: &[u16],
+        [taps, row_len]: [usize; 2],
+        rows: Range<usize>,
+        depth: Range<usize>,
+    ) {
+        // The height of stripes on every level that takes pairs.
+        const H: usize = 8;
+        self.make_room(packing, rows.len(), depth.len());
+        let weights = |row: usize| &weights[row * row_len + 2 * depth.start..][..2 * depth.len()];
+        match packing {
+            Packing::Stripes(height) => {
+                assert_eq!(height, H, "the height of stripes");
+                self.pairs.resize(H * depth.len(), 0.0);
+                let each = self.values.chunks_exact_mut((depth.len() * H).max(1));
+                for (row, into) in rows.clone().step_by(H).zip(each) {
+                    let lines = self.pairs.chunks_exact_mut(depth.len());
+                    // The last row stands in for those that there are not.
+                    for (row, line) in (row..).map(|row| row.min(rows.end - 1)).zip(lines) {
+                        line_of_pairs(weights(row), taps, line);
+                    }
+                    let line = |i: usize| &self.pairs[i * depth.len()..][..depth.len()];
+                    turned(std::array::from_fn(line), into.as_chunks_mut::<H>().0);
+                }
+            }
+            Packing::Lines(_) => {
+                for (row, into) in rows.zip(self.values.chunks_exact_mut(self.depth.max(1))) {
+                    let (into, rest) = into.split_at_mut(depth.len());
+                    line_of_pairs(weights(row), taps, into);
+                    rest.fill(0.0);
+                }
+            }
+        }
+    }
+
+    fn make_room(&mut self, packing: Packing, rows: usize, depth: usize) {
+        let height = match packing {
+            Packing::Stripes(height) => height,
+            Packing::Lines(_) => ROWS,
+        };
+        (self.packing, self.rows, self.depth) = (Some(packing), rows, packing.steps(depth));
+        self.values.resize(rows.next_multiple_of(height) * self.depth, 0.0);
+    }
+
+    /// The rows of a tile, from `row` of what was packed on.
+    pub(crate) fn operand(&self, row: usize) -> Operand<'_> {
+        match self.packing {
+            Some(Packing::Stripes(height)) => {
+                Operand::of_stripes(&self.values, [height, height * self.depth], self.depth, row, self.rows)
+            }
+            Some(Packing::Lines(_)) => Operand::of_lines(&self.values, self.depth, row, self.rows),
+            None => unreachable!("nothing was packed"),
+        }
     }
 }
 
@@ -171,16 +232,18 @@ mod tests {
             let matrix = Matrix { values: &values, row, column };
             let value = |i: usize, j: usize| values[i * row + j * column];
             for (rows, depth, height) in [(0..24, 0..5, 6), (3..40, 7..30, 8), (2..3, 4..5, 2), (5..9, 3..3, 6)] {
-                let mut packed = vec![f32::NAN; 1];
-                stripes(matrix, rows.clone(), depth.clone(), height, &mut packed);
-                assert_eq!(packed.len(), rows.len().div_ceil(height) * height * depth.len());
-                for (i, found) in packed.iter().enumerate() {
-                    let stripe = (depth.len() * height).max(1);
-                    let (at, k) = (rows.start + i / stripe * height + i % height, i % stripe / height);
-                    assert!(
-                        at >= rows.end || *found == value(at, depth.start + k),
-                        "row {at}, step {k} of {row} and {column}"
-                    );
+                for packing in [Packing::Stripes(height), Packing::Lines(4)] {
+                    let mut left = Left::default();
+                    left.pack(packing, matrix, rows.clone(), depth.clone());
+                    for i in 0..rows.len() {
+                        let operand = left.operand(i / ROWS * ROWS);
+                        assert_eq!(operand.run, packing.steps(depth.len()));
+                        for k in 0..operand.run {
+                            let found = operand.data[operand.rows[i % ROWS] + k * operand.step];
+                            let expected = if k < depth.len() { value(rows.start + i, depth.start + k) } else { 0.0 };
+                            assert_eq!(found, expected, "row {i}, step {k} of {row} and {column}, {packing:?}");
+                        }
+                    }
                 }
             }
             for (depth, wanted) in [(0..9, 0..32), (2..40, 1..8), (5..6, 0..32), (3..3, 0..32)] {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::pack::{Matrix, columns, stripes};
-use super::tile::{COLUMNS, HALF, Onto, Operand, ROWS, Target, height, tile, tile_at};
+use super::pack::{Left, Matrix, columns};
+use super::tile::{COLUMNS, HALF, Multiplier, Onto, Operand, Packing, ROWS, Target};
 use crate::simd::Level;
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of rows stay in the first cache.
@@ -65,8 +65,8 @@ fn all(
     depth: Range<usize>,
     columns: usize,
 ) {
-    let height = height(level);
-    let work = Work { level, height, a, b, bias, depth, columns, c: Shared(c.as_mut_ptr()) };
+    let packing = Packing::of(level);
+    let work = Work { level, packing, a, b, bias, depth, columns, c: Shared(c.as_mut_ptr()) };
     let bands = rows.div_ceil(HEIGHT);
     let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
@@ -85,7 +85,7 @@ fn all(
 /// What a task packs.
 #[derive(Default)]
 struct Room {
-    left: Vec<f32>,
+    left: Left,
     right: Vec<f32>,
 }
 
@@ -97,8 +97,7 @@ unsafe impl Sync for Shared {}
 
 struct Work<'a> {
     level: Level,
-    /// Rows of a stripe.
-    height: usize,
+    packing: Packing,
     a: Matrix<'a>,
     b: Matrix<'a>,
     bias: Option<&'a [f32]>,
@@ -111,18 +110,19 @@ impl Work<'_> {
     fn run(&self, room: &mut Room, rows: Range<usize>, own: Range<usize>) {
         let steps = self.depth.len().div_ceil(DEPTH).max(1);
         let at_once = self.depth.len().div_ceil(steps).max(1);
+        let multiplier = Multiplier::new(self.level);
         let mut first = self.depth.start;
         loop {
             let depth = first..self.depth.end.min(first + at_once);
-            stripes(self.a, rows.clone(), depth.clone(), self.height, &mut room.left);
-            let stripe = [self.height, self.height * depth.len()];
-            room.right.resize(depth.len() * COLUMNS, 0.0);
+            room.left.pack(self.packing, self.a, rows.clone(), depth.clone());
+            room.right.resize(self.packing.steps(depth.len()) * COLUMNS, 0.0);
+            room.right[depth.len() * COLUMNS..].fill(0.0);
             for column in own.clone().step_by(COLUMNS) {
                 let own = column..own.end.min(column + COLUMNS);
-                columns(self.b, depth.clone(), own.clone(), &mut room.right);
+                columns(self.b, depth.clone(), own.clone(), &mut room.right[..depth.len() * COLUMNS]);
                 for row in (0..rows.len()).step_by(ROWS) {
-                    let a = Operand::of_stripes(&room.left, stripe, depth.len(), row, rows.len());
-                    self.tile(&a, &room.right, rows.start + row, own.clone(), first == self.depth.start);
+                    let a = room.left.operand(row);
+                    self.tile(&multiplier, &a, &room.right, rows.start + row, own.clone(), first == self.depth.start);
                 }
             }
             first = depth.end;
@@ -133,7 +133,15 @@ impl Work<'_> {
     }
 
     /// Adds a tile to the output, or, the `first` time, to the bias.
-    fn tile(&self, a: &Operand, right: &[f32], row: usize, columns: Range<usize>, first: bool) {
+    fn tile(
+        &self,
+        multiplier: &Multiplier,
+        a: &Operand,
+        right: &[f32],
+        row: usize,
+        columns: Range<usize>,
+        first: bool,
+    ) {
         let rows = row..row + a.count;
         let bias = self.bias.filter(|_| first).map(|bias| &bias[columns.clone()]);
         let onto = if first && bias.is_none() { Onto::Nothing } else { Onto::Sum };
@@ -146,10 +154,10 @@ impl Work<'_> {
             }
             if columns.len() == COLUMNS {
                 let halves = [place(rows.start), place(rows.start).add(HALF)];
-                return tile_at(self.level, a, right, Target { halves, pitch: self.columns, onto });
+                return multiplier.tile_at(a, right, Target { halves, pitch: self.columns, onto });
             }
             let mut values = [0.0; ROWS * COLUMNS];
-            tile(self.level, a, right, &mut values, COLUMNS, Onto::Nothing);
+            multiplier.tile(a, right, &mut values, COLUMNS, Onto::Nothing);
             for (row, values) in rows.zip(values.chunks_exact(COLUMNS)) {
                 for (column, value) in values[..columns.len()].iter().enumerate() {
                     let to = place(row).add(column);

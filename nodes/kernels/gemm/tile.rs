@@ -10,6 +10,8 @@
 
 use pulp::{Simd, WithSimd};
 
+#[cfg(target_arch = "x86_64")]
+use super::amx::{Registers, STEPS};
 use crate::simd::{Level, Values, WithValues};
 
 /// Rows of a tile: a whole number of stripes at every level.
@@ -48,6 +50,22 @@ impl<'a> Operand<'a> {
         Self { data, rows, count: ROWS.min(end - row), starts: &[0], run: depth, step: height }
     }
 
+    /// Rows from `row` on, at most to `end`, of a matrix packed in lines of `pitch` values, with as many of them as whole
+    /// tiles have.
+    pub(crate) fn of_lines(data: &'a [f32], pitch: usize, row: usize, end: usize) -> Self {
+        let rows = std::array::from_fn(|i| (row + i) * pitch);
+        Self { data, rows, count: ROWS.min(end - row), starts: &[0], run: pitch, step: 1 }
+    }
+
+    /// Where the operand is whole lines, all of which can be read: the values from each to the next.
+    #[cfg(target_arch = "x86_64")]
+    fn pitch_of_lines(&self) -> Option<usize> {
+        let pitch = self.rows[1].checked_sub(self.rows[0])?;
+        let even = self.rows.windows(2).all(|rows| rows[1].checked_sub(rows[0]) == Some(pitch));
+        let whole = self.starts == [0] && self.step == 1 && self.run.is_multiple_of(STEPS);
+        (even && whole && self.end() <= self.data.len()).then_some(pitch)
+    }
+
     /// One past the largest index read; zero when nothing is read.
     fn end(&self) -> usize {
         match (self.rows.iter().max(), self.starts.iter().max()) {
@@ -74,6 +92,35 @@ pub(crate) struct Target {
     pub(crate) onto: Onto,
 }
 
+/// How the left operand is best packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// In stripes of so many rows.
+    Stripes(usize),
+    /// Row by row, the depth filled up to whole blocks of so many values.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only matrix registers want it.
+    Lines(usize),
+}
+
+impl Packing {
+    /// The best one for a level.
+    pub(crate) fn of(level: Level) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if level.has_matrix_registers() {
+            return Self::Lines(STEPS);
+        }
+        Self::Stripes(height(level))
+    }
+
+    /// Steps over the depth with those that it is filled up with. What the right operand has there must be zeros, too.
+    pub(crate) fn steps(self, depth: usize) -> usize {
+        match self {
+            Self::Stripes(_) => depth,
+            Self::Lines(block) => depth.next_multiple_of(block),
+        }
+    }
+}
+
 /// Rows of a block of registers at this level. A left operand is best packed in stripes of as many.
 pub(crate) fn height(level: Level) -> usize {
     struct Height;
@@ -96,37 +143,92 @@ const fn block_height<S: Simd>() -> usize {
     }
 }
 
-/// `c[i][j] = sum over k of a(i, k) b[k * 32 + j]`, or adds that, for as many rows as `a` counts, at a pitch of `pitch`.
-pub(crate) fn tile(level: Level, a: &Operand, b: &[f32], c: &mut [f32], pitch: usize, onto: Onto) {
-    let rows = a.count;
-    assert!(rows > 0 && c.len() >= (rows - 1) * pitch + COLUMNS, "a tile at a pitch of {pitch} in {} values", c.len());
-    let (left, right) = c.split_at_mut(HALF);
-    // SAFETY: the tile lies in `c`, as just checked, which is borrowed for it alone.
-    unsafe { tile_at(level, a, b, Target { halves: [left.as_mut_ptr(), right.as_mut_ptr()], pitch, onto }) }
+/// What multiplies tiles, on one thread.
+#[derive(Debug)]
+pub(crate) struct Multiplier {
+    level: Level,
+    #[cfg(target_arch = "x86_64")]
+    registers: Option<Registers>,
 }
 
-/// [`tile`] into memory that other threads write elsewhere.
-///
-/// # Safety
-/// For as many rows as `a` counts, 16 values must be valid for writes, and with [`Onto::Sum`] for reads, at each of the
-/// halves, and no one else may touch them.
-pub(crate) unsafe fn tile_at(level: Level, a: &Operand, b: &[f32], c: Target) {
-    assert!(a.count <= ROWS, "{} rows in a tile", a.count);
-    assert!(a.end() <= a.data.len(), "the left operand ends at {} of {}", a.end(), a.data.len());
-    assert!(a.starts.len() * a.run * COLUMNS <= b.len(), "a right operand of {} values", b.len());
-    let b = b.as_ptr();
-    struct With<'a>(&'a Operand<'a>, *const f32, Target);
-    impl WithValues for With<'_> {
-        #[inline(always)]
-        fn with_values<S: Simd, V: Values>(self, simd: S, values: V) {
-            let Self(a, b, c) = self;
-            Tile { a, b, c, values }.fill(simd);
+impl Multiplier {
+    /// For as much of a thread's work as possible: where there are registers to set up, that takes longer than a step.
+    pub(crate) fn new(level: Level) -> Self {
+        Self {
+            level,
+            // SAFETY: asked for where the level is there.
+            #[cfg(target_arch = "x86_64")]
+            registers: level.has_matrix_registers().then(|| unsafe { Registers::new() }),
         }
     }
-    level.run_with_values(With(a, b, c));
+
+    /// `c[i][j] = sum over k of a(i, k) b[k * 32 + j]`, or adds that, for as many rows as `a` counts, at a pitch of
+    /// `pitch`.
+    pub(crate) fn tile(&self, a: &Operand, b: &[f32], c: &mut [f32], pitch: usize, onto: Onto) {
+        let rows = a.count;
+        assert!(rows > 0 && c.len() >= (rows - 1) * pitch + COLUMNS, "a tile, pitch {pitch}, in {} values", c.len());
+        let (left, right) = c.split_at_mut(HALF);
+        // SAFETY: the tile lies in `c`, as just checked, which is borrowed for it alone.
+        unsafe { self.tile_at(a, b, Target { halves: [left.as_mut_ptr(), right.as_mut_ptr()], pitch, onto }) }
+    }
+
+    /// [`Self::tile`] into memory that other threads write elsewhere.
+    ///
+    /// # Safety
+    /// For as many rows as `a` counts, 16 values must be valid for writes, and with [`Onto::Sum`] for reads, at each of the
+    /// halves, and no one else may touch them.
+    pub(crate) unsafe fn tile_at(&self, a: &Operand, b: &[f32], c: Target) {
+        assert!(a.count <= ROWS, "{} rows in a tile", a.count);
+        assert!(a.end() <= a.data.len(), "the left operand ends at {} of {}", a.end(), a.data.len());
+        assert!(a.starts.len() * a.run * COLUMNS <= b.len(), "a right operand of {} values", b.len());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(registers) = &self.registers
+            && let Some(pitch) = a.pitch_of_lines()
+        {
+            // SAFETY: `pitch_of_lines` has checked the left operand, the right one is as long, and the caller promises the
+            // rest.
+            return unsafe { by_registers(registers, a, pitch, b, c) };
+        }
+        struct With<'a>(&'a Operand<'a>, *const f32, Target);
+        impl WithValues for With<'_> {
+            #[inline(always)]
+            fn with_values<S: Simd, V: Values>(self, simd: S, values: V) {
+                let Self(a, b, c) = self;
+                Tile { a, b, c, values }.fill(simd);
+            }
+        }
+        self.level.run_with_values(With(a, b.as_ptr(), c));
+    }
 }
 
-/// Made by [`tile_at`] alone, which has checked the operands; `c` is its caller's promise.
+/// Part of [`Multiplier::tile_at`].
+///
+/// # Safety
+/// As there, and as [`Registers::tile`] says of the operands.
+#[cfg(target_arch = "x86_64")]
+unsafe fn by_registers(registers: &Registers, a: &Operand, pitch: usize, b: &[f32], c: Target) {
+    // SAFETY: the caller promises it, and `values` is a whole tile.
+    unsafe {
+        let left = a.data.as_ptr().add(a.rows[0]);
+        let run = |c| registers.tile(left, pitch, b.as_ptr(), a.run / STEPS, c);
+        if a.count == ROWS {
+            return run(c);
+        }
+        let mut values = [0.0; ROWS * COLUMNS];
+        let halves = [values.as_mut_ptr(), values.as_mut_ptr().add(HALF)];
+        run(Target { halves, pitch: COLUMNS, onto: Onto::Nothing });
+        for (i, values) in values.chunks_exact(COLUMNS).take(a.count).enumerate() {
+            for (half, values) in c.halves.into_iter().zip(values.chunks_exact(HALF)) {
+                for (j, value) in values.iter().enumerate() {
+                    let to = half.add(i * c.pitch + j);
+                    to.write(if c.onto == Onto::Sum { to.read() + value } else { *value });
+                }
+            }
+        }
+    }
+}
+
+/// Made by [`Multiplier::tile_at`] alone, which has checked the operands; `c` is its caller's promise.
 struct Tile<'a, V> {
     a: &'a Operand<'a>,
     b: *const f32,
@@ -165,7 +267,7 @@ impl<V: Values> Tile<'_, V> {
     }
 
     /// # Safety
-    /// The operands reach as far as [`tile_at`] demands, and `[MR x NV]` vectors fit into a tile at `(top, left)`.
+    /// The operands reach as far as [`Multiplier::tile_at`] demands, and `[MR x NV]` vectors fit into a tile at `(top, left)`.
     #[inline(always)]
     unsafe fn block<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, top: usize, left: usize) {
         let Self { a, b, c, values } = self;
@@ -227,7 +329,7 @@ mod tests {
                 let pitch = 40;
                 for onto in [Onto::Nothing, Onto::Sum] {
                     let mut c = vec![1.0; ROWS * pitch];
-                    tile(level, &a, &b, &mut c, pitch, onto);
+                    Multiplier::new(level).tile(&a, &b, &mut c, pitch, onto);
                     for i in 0..ROWS {
                         for j in 0..pitch {
                             let inside = i < count && j < COLUMNS;
@@ -265,7 +367,7 @@ mod tests {
                     let mut unit = vec![0.0; depth * COLUMNS];
                     unit[k * COLUMNS] = 1.0;
                     let mut c = vec![0.0; ROWS * COLUMNS];
-                    tile(level, &a, &unit, &mut c, COLUMNS, Onto::Nothing);
+                    Multiplier::new(level).tile(&a, &unit, &mut c, COLUMNS, Onto::Nothing);
                     for i in 0..a.count {
                         assert_eq!(c[i * COLUMNS], ((row + i) * 10 + k) as f32, "{level:?}");
                     }

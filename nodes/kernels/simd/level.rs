@@ -1,5 +1,7 @@
 //! What the processor has.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::OnceLock;
 
 use burn::tensor::DType;
@@ -11,6 +13,9 @@ use pulp::{Scalar, Simd, WithSimd};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
+    /// As [`Self::Avx512Bf16`], with registers for matrices of bfloat16s: AMX. For linear layers and convolutions.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// As [`Self::Avx512`], with products of bfloat16s: AVX512_BF16. For products of matrices that hold no more than
     /// bfloat16s; everything else on it is what it is on [`Self::Avx512`].
     #[cfg(target_arch = "x86_64")]
@@ -42,19 +47,38 @@ impl Level {
 
     /// The best level for products of matrices that were given in a number type.
     pub fn for_products_of(dtype: DType) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if dtype == DType::BF16 && Self::Avx512Bf16.is_available() {
-            return Self::Avx512Bf16;
+        static BEST_OF_PAIRS: OnceLock<Level> = OnceLock::new();
+        match dtype {
+            DType::BF16 => *BEST_OF_PAIRS.get_or_init(|| Self::for_pairs().next().unwrap_or(Self::best())),
+            _ => Self::best(),
         }
-        let _ = dtype;
-        Self::best()
+    }
+
+    /// The levels at which this processor multiplies bfloat16s, best first.
+    pub(crate) fn for_pairs() -> impl Iterator<Item = Self> {
+        const ALL: &[Level] = &[
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16,
+        ];
+        ALL.iter().copied().filter(|level| level.is_available())
+    }
+
+    /// Whether tiles are multiplied by registers for matrices on this level, and these are there.
+    pub(crate) fn has_matrix_registers(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => self.is_available(),
+            _ => false,
+        }
     }
 
     /// Whether tiles take their operands as pairs of bfloat16s on this level.
     pub(crate) fn takes_pairs(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => true,
+            Self::Amx | Self::Avx512Bf16 => true,
             _ => false,
         }
     }
@@ -72,6 +96,8 @@ impl Level {
     fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512Bf16.is_available() && amx(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_available() && std::arch::is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => V4::try_new().is_some(),
@@ -87,7 +113,9 @@ impl Level {
     pub(crate) fn run<F: WithSimd>(self, function: F) -> F::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 | Self::Avx512Bf16 if let Some(simd) = V4::try_new() => Simd::vectorize(simd, function),
+            Self::Avx512 | Self::Avx512Bf16 | Self::Amx if let Some(simd) = V4::try_new() => {
+                Simd::vectorize(simd, function)
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 if let Some(simd) = pulp::x86::V3::try_new() => Simd::vectorize(simd, function),
             #[cfg(target_arch = "aarch64")]
@@ -99,8 +127,32 @@ impl Level {
     /// Runs a function compiled for AVX512_BF16, too, where this level and the processor have it.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn run_on_pairs<F: WithSimd>(self, function: F) -> Option<F::Output> {
-        let simd = V4::try_new().filter(|_| self == Self::Avx512Bf16 && self.is_available())?;
+        let simd = V4::try_new().filter(|_| self.takes_pairs() && Self::Avx512Bf16.is_available())?;
         // SAFETY: `V4` stands for all of it but AVX512_BF16, which has just been found.
         Some(unsafe { super::values::vectorize_on_pairs(simd, function) })
     }
+}
+
+/// Whether the processor multiplies matrices of bfloat16s, and the system lets this process do so: Linux, from 5.16 on,
+/// once it is asked.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn amx() -> bool {
+    static AMX: OnceLock<bool> = OnceLock::new();
+    *AMX.get_or_init(|| {
+        /// Of `asm/prctl.h`.
+        const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+        /// What the registers are to the system.
+        const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+        // Bits AMX-BF16 and AMX-TILE (Intel SDM, volume 2, CPUID).
+        let bits = 1 << 22 | 1 << 24;
+        let has = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & bits == bits;
+        // SAFETY: asks for a permission, and touches no memory.
+        has && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) } == 0
+    })
+}
+
+/// Only Linux is asked.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn amx() -> bool {
+    false
 }
