@@ -1,7 +1,7 @@
 //! Products of matrices: the tile of registers that convolutions stand on too, and linear layers.
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(crate) mod amx;
 mod linear;
 mod pack;
 mod product;

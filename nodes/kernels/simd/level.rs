@@ -147,7 +147,12 @@ fn amx() -> bool {
         let bits = 1 << 22 | 1 << 24;
         let has = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & bits == bits;
         // SAFETY: asks for a permission, and touches no memory.
-        has && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) } == 0
+        let has = has && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) } == 0;
+        #[cfg(test)]
+        if !has {
+            crate::gemm::amx::stand_in::install();
+        }
+        has || cfg!(test)
     })
 }
 

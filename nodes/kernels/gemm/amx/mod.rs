@@ -4,6 +4,9 @@
 //! A tile of `24 x 32` takes four sums, of 16 and of 8 rows; with two parts of each operand that makes all eight
 //! registers. The compiler knows none of these instructions' registers, so no code of its own uses them between ours.
 
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod stand_in;
+
 use std::arch::asm;
 use std::marker::PhantomData;
 
