@@ -15,7 +15,8 @@ pub(super) fn compiled() -> usize {
     COMPILED.load(Ordering::Relaxed)
 }
 
-/// Prepares the runtime, before a device is opened. What a `cubecl.toml` or `burn.toml` says otherwise stays.
+/// Prepares the runtime, before a device is opened. What a `cubecl.toml` or `burn.toml` says stays, but for keeping compiled
+/// kernels, which is always on, and the log of them where it is off.
 pub(super) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
