@@ -8,6 +8,8 @@ mod adapters;
 mod choice;
 #[cfg(feature = "gpu")]
 mod kernels;
+#[cfg(test)]
+mod kernels_parity;
 mod memory;
 
 use std::fmt;

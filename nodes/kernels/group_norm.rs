@@ -45,7 +45,7 @@ fn run<const D: usize>(norm: &GroupNorm, x: Tensor<D>, offset: Option<Tensor<2>>
         assert_eq!(offset.dims(), [shape[0], shape[1]], "the offset of a group norm");
     }
     let parameters = norm.gamma.as_ref().zip(norm.beta.as_ref()).map(|(gamma, beta)| (gamma.val(), beta.val()));
-    if let Some((gamma, beta)) = parameters.filter(|(gamma, _)| on_cpu(&x) && on_cpu(gamma)) {
+    if let Some((gamma, beta)) = parameters.clone().filter(|(gamma, _)| on_cpu(&x) && on_cpu(gamma)) {
         let level = Level::best();
         let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
         let kernel = Kernel { level, groups: norm.num_groups, epsilon: norm.epsilon as f32, silu };
@@ -62,6 +62,17 @@ fn run<const D: usize>(norm: &GroupNorm, x: Tensor<D>, offset: Option<Tensor<2>>
         }
         None => x,
     };
+    #[cfg(feature = "gpu")]
+    if let Some((gamma, beta)) = parameters.filter(|_| crate::gpu::on_gpu(&x)) {
+        let groups = crate::gpu::Groups {
+            size: shape[2..].iter().product(),
+            depth: norm.num_channels / norm.num_groups,
+            channels: norm.num_channels,
+            epsilon: norm.epsilon as f32,
+            silu,
+        };
+        return crate::gpu::norm(x, gamma, beta, groups);
+    }
     let y = norm.forward(x);
     if silu { activation::silu(y) } else { y }
 }

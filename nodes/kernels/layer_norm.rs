@@ -24,6 +24,11 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1
         let kernel = Kernel { level: Level::best(), epsilon: epsilon as f32 };
         return Tensor::from_dispatch(apply(kernel, [x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()]));
     }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::on_gpu(&x) {
+        let groups = crate::gpu::Groups { size: 1, depth: d, channels: d, epsilon: epsilon as f32, silu: false };
+        return crate::gpu::norm(x, gamma, beta, groups);
+    }
     match x.dtype() {
         narrow @ (DType::F16 | DType::BF16) => {
             let wide = |x: Tensor<1>| x.cast(DType::F32);

@@ -4,7 +4,8 @@
 //! goes through a kernel of this crate, values and gradients alike, and so do values in half precision, computed in
 //! float32 (linear layers, convolutions and attention multiply bfloat16 as it is where the processor can:
 //! [`Level::for_products_of`]).
-//! Half precision on a GPU takes kernels of Burn that are known beforehand; everything else takes Burn's own operators.
+//! On a GPU norms go through kernels of this crate, without gradients, and products in half precision through kernels of
+//! Burn that are known beforehand. Everything else takes Burn's own operators.
 //!
 //! | room | what lives there |
 //! | --- | --- |
@@ -16,7 +17,7 @@
 //! | `gemm` | larger matrix products, by a tile of registers; linear layers |
 //! | `conv` | convolutions as products of matrices, and their gradients |
 //! | `group_norm`, `layer_norm`, `softmax` | functions of rows |
-//! | `gpu` | products, convolutions and attention of half precision on a GPU |
+//! | `gpu` | norms on a GPU; products, convolutions and attention of half precision there |
 //!
 //! # Invariants
 //! - Results do not depend on the number of threads: work is split at fixed places, and sums are added in order.

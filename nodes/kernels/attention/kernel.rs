@@ -60,7 +60,7 @@ fn with_wider_heads([query, key, value]: [Tensor<4>; 3], width: usize, causal: b
 /// Attention with heads that are as wide as some tiles.
 fn whole_tiles(inputs: [Tensor<4>; 3], causal: bool) -> Tensor<4> {
     #[cfg(feature = "gpu")]
-    if !causal && inputs.iter().all(crate::gpu::on_gpu) {
+    if !causal && inputs.iter().all(crate::gpu::half_on_gpu) {
         return crate::gpu::flash(inputs);
     }
     plain(inputs, causal)

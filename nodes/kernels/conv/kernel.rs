@@ -35,7 +35,7 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         return conv.forward(x);
     };
     #[cfg(feature = "gpu")]
-    if crate::gpu::on_gpu(&x) && x.dtype() == conv.weight.val().dtype() {
+    if crate::gpu::half_on_gpu(&x) && x.dtype() == conv.weight.val().dtype() {
         return crate::gpu::conv2d(conv, x, [top, left, bottom, right]);
     }
     if !on_cpu(&x) || !on_cpu(&conv.weight.val()) {

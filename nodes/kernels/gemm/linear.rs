@@ -21,7 +21,7 @@ use crate::simd::Level;
 pub fn linear<const D: usize>(linear: &Linear, x: Tensor<D>) -> Tensor<D> {
     let weight = linear.weight.val();
     #[cfg(feature = "gpu")]
-    if crate::gpu::on_gpu(&x) && x.dtype() == weight.dtype() {
+    if crate::gpu::half_on_gpu(&x) && x.dtype() == weight.dtype() {
         return crate::gpu::linear(weight, linear.bias.as_ref().map(|bias| bias.val()), x);
     }
     if !on_cpu(&x) || !on_cpu(&weight) {
