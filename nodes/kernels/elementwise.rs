@@ -36,6 +36,18 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(apply(operation, [x.into_dispatch()]))
 }
 
+/// `x sigmoid(1.702 x)`, an approximation of the GELU (Hendrycks and Gimpel 2016).
+///
+/// # Shapes
+/// - x, output: any
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !on_cpu(&x) {
+        return activation::silu(x * QUICK) / QUICK;
+    }
+    let operation = Unary { level: Level::best(), value: QuickGelu, slope: QuickGeluSlope };
+    Tensor::from_dispatch(apply(operation, [x.into_dispatch()]))
+}
+
 /// The first half of each row, gated by [`gelu`] of the second.
 ///
 /// # Shapes
@@ -159,6 +171,29 @@ impl Map<2> for GeluSlope {
     }
 }
 
+/// The steepness of [`quick_gelu`].
+const QUICK: f32 = 1.702;
+
+#[derive(Clone, Copy, Debug)]
+struct QuickGelu;
+
+impl Map<1> for QuickGelu {
+    #[inline(always)]
+    fn map<S: Simd>(self, simd: S, [x]: [F32s<S>; 1]) -> F32s<S> {
+        x / (exp(simd, x * -QUICK) + 1.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct QuickGeluSlope;
+
+impl Map<2> for QuickGeluSlope {
+    #[inline(always)]
+    fn map<S: Simd>(self, simd: S, [x, dy]: [F32s<S>; 2]) -> F32s<S> {
+        dy * silu_slope(simd, x * QUICK)
+    }
+}
+
 /// Of a value and its gate.
 #[derive(Clone, Copy, Debug)]
 struct Gated;
@@ -269,6 +304,11 @@ mod tests {
                 check(&format!("gelu of {len}, {level:?}"), [random("x", len, 5.0)], 1e-6, ours, |[x]| {
                     activation::gelu(x)
                 });
+                let quick = Unary { level, value: QuickGelu, slope: QuickGeluSlope };
+                let ours = |[x]: [Tensor<1>; 1]| run::<_, 1, 1>(quick, [x.into_dispatch()]);
+                check(&format!("quick gelu of {len}, {level:?}"), [random("x", len, 5.0)], 1e-6, ours, |[x]| {
+                    x.clone() * activation::sigmoid(x * 1.702)
+                });
             }
         }
     }
@@ -296,6 +336,7 @@ mod tests {
         for (ours, plain) in [
             (silu(x.clone()), activation::silu(x.clone())),
             (gelu(x.clone()), activation::gelu(x.clone())),
+            (quick_gelu(x.clone()), x.clone() * activation::sigmoid(x.clone() * 1.702)),
             (geglu(x.clone()), x.clone().narrow(1, 0, 3) * activation::gelu(x.narrow(1, 3, 3))),
         ] {
             ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), burn::tensor::Tolerance::absolute(1e-6));

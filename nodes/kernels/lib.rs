@@ -12,7 +12,7 @@
 //! | `operation` | how a kernel reaches Burn's tensors, with its gradient |
 //! | `array` | tensors as slices, and slices as tensors |
 //! | `simd` | what the processor has, chosen at run time; vectors; exp and erf with stated errors |
-//! | `elementwise` | functions of single values: SiLU, GELU, GEGLU |
+//! | `elementwise` | functions of single values: SiLU, GELU and its quick approximation, GEGLU |
 //! | `attention` | attention by blocks, and the small matrix products it is made of |
 //! | `gemm` | larger matrix products, by a tile of registers; linear layers |
 //! | `conv` | convolutions as products of matrices, and their gradients |
@@ -42,7 +42,7 @@ mod testing;
 
 pub use attention::attention;
 pub use conv::conv2d;
-pub use elementwise::{geglu, gelu, silu};
+pub use elementwise::{geglu, gelu, quick_gelu, silu};
 pub use gemm::linear;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use layer_norm::layer_norm;

@@ -3,9 +3,9 @@
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
 use burn::tensor::activation::silu;
-use burn::tensor::{DType, Device, Tensor, TensorData, Tolerance};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::testing::device;
+use crate::testing::{check_close, device, values as values_of};
 use crate::weights::uniform;
 
 /// Number types of the device, and how far a result of a few hundred values may be from float32's.
@@ -27,9 +27,8 @@ fn there<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
 
 fn check<const D: usize>(what: &str, actual: Tensor<D>, expected: Tensor<D>, (dtype, tolerance): (DType, f32)) {
     assert_eq!(actual.dtype(), dtype, "{what}");
-    let actual = actual.cast(DType::F32).into_data();
-    println!("{what} in {dtype:?}");
-    actual.assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(tolerance));
+    let [actual, expected] = [actual.cast(DType::F32), expected].map(|x| values_of(&x));
+    check_close(&format!("{what} in {dtype:?}"), &actual, &expected, tolerance);
 }
 
 /// The weights of a layer, rounded, and the same layer on the device.
@@ -43,7 +42,9 @@ fn both(mut conv: Conv2d, dtype: DType) -> [Conv2d; 2] {
 }
 
 /// Channels, size, kernel, stride, padding (top, left, bottom, right).
-const CONVOLUTIONS: &[([usize; 2], [usize; 2], usize, usize, [usize; 4])] = &[
+type Convolution = ([usize; 2], [usize; 2], usize, usize, [usize; 4]);
+
+const CONVOLUTIONS: &[Convolution] = &[
     ([3, 5], [7, 6], 3, 1, [1; 4]),
     ([4, 2], [8, 8], 3, 2, [0, 0, 1, 1]),
     ([4, 2], [9, 5], 1, 1, [0; 4]),

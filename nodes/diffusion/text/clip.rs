@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use dc_kernels::{attention, gelu, silu};
+use dc_kernels::{attention, gelu, quick_gelu};
 
 use super::{ClipTextConfig, HiddenAct};
 use crate::error::Error;
@@ -219,8 +219,7 @@ impl FeedForward {
         dc_kernels::linear(
             &self.fc2,
             match self.hidden_act {
-                // x sigmoid(1.702 x)
-                HiddenAct::QuickGelu => silu(x * 1.702) / 1.702,
+                HiddenAct::QuickGelu => quick_gelu(x),
                 HiddenAct::Gelu => gelu(x),
             },
         )

@@ -6,6 +6,7 @@ mod linear;
 mod pack;
 mod product;
 mod tile;
+mod turn;
 
 pub use linear::linear;
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use wide::f32x4;
-
 use super::tile::{COLUMNS, Operand, Packing, ROWS};
+use super::turn::{LINES, turned, turned_beside};
+use crate::simd::Level;
 
 /// A matrix of any strides.
 #[derive(Clone, Copy, Debug)]
@@ -131,29 +131,6 @@ fn line_of_pairs(weights: &[u16], taps: usize, into: &mut [f32]) {
     }
 }
 
-/// Lines of the same length with rows for columns: `into[k][i] = lines[i][k]`.
-fn turned<const H: usize>(lines: [&[f32]; H], into: &mut [[f32; H]]) {
-    /// The side of a block that is turned in registers.
-    const SIDE: usize = 4;
-    let len = into.len();
-    let lines = lines.map(|line| &line[..len]);
-    let whole = if H.is_multiple_of(SIDE) { len / SIDE * SIDE } else { 0 };
-    for (k, into) in into[..whole].chunks_exact_mut(SIDE).enumerate() {
-        for (first, lines) in (0..H).step_by(SIDE).zip(lines.chunks_exact(SIDE)) {
-            let line = |i: usize| lines[i][k * SIDE..].first_chunk().map_or(f32x4::ZERO, |line| f32x4::new(*line));
-            let block = [line(0), line(1), line(2), line(3)];
-            for (into, column) in into.iter_mut().zip(f32x4::transpose(block)) {
-                into[first..first + SIDE].copy_from_slice(column.as_array());
-            }
-        }
-    }
-    for (k, into) in into.iter_mut().enumerate().skip(whole) {
-        for (into, line) in into.iter_mut().zip(lines) {
-            *into = line[k];
-        }
-    }
-}
-
 fn stripes_of<const H: usize>(a: Matrix, rows: Range<usize>, depth: Range<usize>, into: &mut [f32]) {
     let each = into.chunks_exact_mut((depth.len() * H).max(1));
     for (row, into) in rows.clone().step_by(H).zip(each) {
@@ -180,7 +157,7 @@ fn stripes_of<const H: usize>(a: Matrix, rows: Range<usize>, depth: Range<usize>
 
 /// Some columns of a right operand, at most 32: that many values for each step of the depth, with zeros where there are
 /// fewer.
-pub(crate) fn columns(b: Matrix, depth: Range<usize>, columns: Range<usize>, into: &mut [f32]) {
+pub(crate) fn columns(level: Level, b: Matrix, depth: Range<usize>, columns: Range<usize>, into: &mut [f32]) {
     let Matrix { values, row, column } = b;
     let into = into.as_chunks_mut::<COLUMNS>().0;
     if column == 1 {
@@ -195,10 +172,9 @@ pub(crate) fn columns(b: Matrix, depth: Range<usize>, columns: Range<usize>, int
             }
         }
     } else if row == 1 {
-        // So many steps of so many lines are turned at once.
-        const STEPS: usize = 64;
-        const LINES: usize = 8;
-        let (zeros, mut some) = ([0.0; STEPS], [[0.0; LINES]; STEPS]);
+        // Long runs, which come from memory before they are asked for. So many steps has a line that is not there.
+        const STEPS: usize = 256;
+        let zeros = [0.0; STEPS];
         for (from, into) in depth.clone().step_by(STEPS).zip(into.chunks_mut(STEPS)) {
             let steps = into.len().min(depth.end - from);
             for first in (0..COLUMNS).step_by(LINES) {
@@ -206,10 +182,7 @@ pub(crate) fn columns(b: Matrix, depth: Range<usize>, columns: Range<usize>, int
                     true => &values[(columns.start + first + i) * column + from..][..steps],
                     false => &zeros[..steps],
                 };
-                turned(std::array::from_fn(line), &mut some[..steps]);
-                for (into, some) in into.iter_mut().zip(&some) {
-                    into[first..first + LINES].copy_from_slice(some);
-                }
+                turned_beside(level, std::array::from_fn(line), &mut into[..steps], first);
             }
         }
     } else {
@@ -247,12 +220,14 @@ mod tests {
                 }
             }
             for (depth, wanted) in [(0..9, 0..32), (2..40, 1..8), (5..6, 0..32), (3..3, 0..32)] {
-                let mut packed = vec![f32::NAN; depth.len() * COLUMNS];
-                columns(matrix, depth.clone(), wanted.clone(), &mut packed);
-                for (i, found) in packed.iter().enumerate() {
-                    let (k, at) = (depth.start + i / COLUMNS, wanted.start + i % COLUMNS);
-                    let expected = if wanted.contains(&at) { value(k, at) } else { 0.0 };
-                    assert_eq!(*found, expected, "step {k}, column {at} of {row} and {column}");
+                for level in Level::available() {
+                    let mut packed = vec![f32::NAN; depth.len() * COLUMNS];
+                    columns(level, matrix, depth.clone(), wanted.clone(), &mut packed);
+                    for (i, found) in packed.iter().enumerate() {
+                        let (k, at) = (depth.start + i / COLUMNS, wanted.start + i % COLUMNS);
+                        let expected = if wanted.contains(&at) { value(k, at) } else { 0.0 };
+                        assert_eq!(*found, expected, "step {k}, column {at} of {row} and {column}, {level:?}");
+                    }
                 }
             }
         }

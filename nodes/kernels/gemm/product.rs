@@ -119,7 +119,7 @@ impl Work<'_> {
             room.right[depth.len() * COLUMNS..].fill(0.0);
             for column in own.clone().step_by(COLUMNS) {
                 let own = column..own.end.min(column + COLUMNS);
-                columns(self.b, depth.clone(), own.clone(), &mut room.right[..depth.len() * COLUMNS]);
+                columns(self.level, self.b, depth.clone(), own.clone(), &mut room.right[..depth.len() * COLUMNS]);
                 for row in (0..rows.len()).step_by(ROWS) {
                     let a = room.left.operand(row);
                     self.tile(&multiplier, &a, &room.right, rows.start + row, own.clone(), first == self.depth.start);

@@ -74,6 +74,12 @@ impl Level {
         }
     }
 
+    /// Whether vectors are those of [`V4`] on this level.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_of_512_bits(self) -> bool {
+        matches!(self, Self::Amx | Self::Avx512Bf16 | Self::Avx512)
+    }
+
     /// Whether tiles take their operands as pairs of bfloat16s on this level.
     pub(crate) fn takes_pairs(self) -> bool {
         match self {
