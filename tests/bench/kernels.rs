@@ -1,4 +1,4 @@
-//! The CPU kernels beside Burn's own operators and, where there is one, PyTorch: float32, on all threads.
+//! The CPU kernels beside Burn's own operators and, where there is one, PyTorch, on all threads.
 //!
 //! `cargo bench --bench kernels` prints a table; words after `--` choose the rows whose names hold one of them.
 //! `DC_GRAPH_BENCH_PYTHON=<venv>/bin/python` names a Python with torch, which then computes the same rows in turns with
@@ -6,18 +6,21 @@
 //! a turn, so that a busy machine disturbs all alike; read the ratios. Where a machine is too busy for that,
 //! `DC_GRAPH_BENCH_CLOCK=processor` counts the processor time of all threads instead (Linux only), best with
 //! `RAYON_NUM_THREADS=1`, which is also the peer's number of threads.
+//!
+//! `DC_GRAPH_BENCH_DTYPE=bf16` computes everything in bfloat16 instead of float32, without the rows that train.
 
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::Conv2dConfig;
 use burn::nn::{GroupNormConfig, LinearConfig, PaddingConfig2d};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Distribution, Tensor, activation, module};
+use burn::tensor::{DType, Device, Distribution, Tensor, activation, module};
 
 /// As in the program: memory given back to the system comes back page by page.
 #[global_allocator]
@@ -25,6 +28,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Turns of each row.
 const ROUNDS: usize = 9;
+/// Milliseconds that a turn takes at least, in which short work is repeated: threads that slept wake up in it.
+const TURN: f64 = 20.0;
 
 /// One row of the table.
 struct Row {
@@ -37,8 +42,34 @@ struct Row {
     plain: Box<dyn FnMut()>,
 }
 
+/// The number type of all rows.
+fn dtype() -> DType {
+    static DTYPE: OnceLock<DType> = OnceLock::new();
+    *DTYPE.get_or_init(|| match std::env::var("DC_GRAPH_BENCH_DTYPE").as_deref() {
+        Err(_) | Ok("f32") => DType::F32,
+        Ok("bf16") => DType::BF16,
+        Ok(other) => panic!("DC_GRAPH_BENCH_DTYPE is `f32` or `bf16`, found `{other}`"),
+    })
+}
+
+/// MB of so many values.
+fn megabytes(values: f64) -> f64 {
+    values * dtype().size() as f64 / 1e6
+}
+
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex()).cast(dtype())
+}
+
+/// A layer's parameters as [`dtype`].
+fn converted<M: Module>(layer: M) -> M {
+    struct Convert;
+    impl ModuleMapper for Convert {
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            parameter.map(|x| x.cast(dtype()))
+        }
+    }
+    layer.map(&mut Convert)
 }
 
 /// A function of one tensor, forwards.
@@ -54,7 +85,7 @@ fn forward<const D: usize, const E: usize>(
     Row {
         name: name.into(),
         gflop: count * operations / 1e9,
-        megabytes: 2.0 * 4.0 * count / 1e6,
+        megabytes: megabytes(2.0 * count),
         ours: Box::new(move || drop(ours(x.clone()))),
         plain: Box::new(move || drop(plain(y.clone()))),
     }
@@ -78,7 +109,7 @@ fn train<const D: usize, const E: usize>(
     Row {
         name: format!("{name}, train"),
         gflop: 3.0 * count * operations / 1e9,
-        megabytes: 5.0 * 4.0 * count / 1e6,
+        megabytes: megabytes(5.0 * count),
         ours: Box::new(move || pass(&x, &ours)),
         plain: Box::new(move || pass(&y, &plain)),
     }
@@ -111,14 +142,14 @@ fn attention([batch, heads, tokens, d]: [usize; 4], context: usize, backward: bo
     Row {
         name: if backward { format!("{name}, train") } else { name },
         gflop: passes * 4.0 * pairs * d as f64 / 1e9,
-        megabytes: rows * 4.0 * (batch * heads * d * (tokens + context)) as f64 / 1e6,
+        megabytes: megabytes(rows * (batch * heads * d * (tokens + context)) as f64),
         ours: Box::new(move || run(|query, key, value| dc_kernels::attention(query, key, value, false))),
         plain: Box::new(move || again(plain_attention)),
     }
 }
 
 fn group_norm_silu(shape: [usize; 4], backward: bool) -> Row {
-    let norm = GroupNormConfig::new(32, shape[1]).init(&Device::flex());
+    let norm = converted(GroupNormConfig::new(32, shape[1]).init(&Device::flex()));
     let own = norm.clone();
     let name = format!("group norm + silu {shape:?}");
     let ours = move |x| dc_kernels::group_norm_silu(&own, x, None);
@@ -151,11 +182,11 @@ fn layer<M: Module + 'static, const D: usize>(
     name: String,
     layer: M,
     shape: [usize; D],
-    [gflop, megabytes]: [f64; 2],
+    [gflop, values]: [f64; 2],
     backward: bool,
     [ours, plain]: [fn(&M, Tensor<D>) -> Tensor<D>; 2],
 ) -> Row {
-    let x = random(shape);
+    let (layer, x) = (converted(layer), random(shape));
     let (own_layer, own_x) = (layer.clone(), x.clone());
     let run = move |layer: &M, x: &Tensor<D>, f: fn(&M, Tensor<D>) -> Tensor<D>| {
         if !backward {
@@ -168,7 +199,7 @@ fn layer<M: Module + 'static, const D: usize>(
     Row {
         name: if backward { format!("{name}, train") } else { name },
         gflop: passes * gflop / 1e9,
-        megabytes: passes * megabytes * 4.0 / 1e6,
+        megabytes: megabytes(passes * values),
         ours: Box::new(move || run(&own_layer, &own_x, ours)),
         plain: Box::new(move || run(&layer, &x, plain)),
     }
@@ -191,7 +222,10 @@ fn conv([kernel, stride]: [usize; 2], shape: [usize; 4], out_channels: usize, ba
 
 /// A linear layer on `[rows, d_input]`.
 fn linear(shape: [usize; 2], d_output: usize, backward: bool) -> Row {
-    let layer_of = LinearConfig::new(shape[1], d_output).init(&Device::flex());
+    let mut layer_of = LinearConfig::new(shape[1], d_output).init(&Device::flex());
+    // Stored as in models: the inputs of an output side by side.
+    let weight = random([d_output, shape[1]]).transpose();
+    layer_of.weight = layer_of.weight.map(|_| weight);
     let [rows, d_input] = shape.map(|size| size as f64);
     let width = d_output as f64;
     let cost = [2.0 * rows * d_input * width, rows * (d_input + width) + d_input * width];
@@ -209,6 +243,9 @@ fn rows() -> Vec<Row> {
         forward(&format!("silu {map:?}"), map, 20.0, dc_kernels::silu, activation::silu),
         train("silu [16, 64, 32, 32]", [16, 64, 32, 32], 20.0, dc_kernels::silu, activation::silu),
         forward("gelu [4096, 1280]", [4096, 1280], 30.0, dc_kernels::gelu, activation::gelu),
+        forward("quick gelu [77, 3072]", [77, 3072], 20.0, dc_kernels::quick_gelu, |x| {
+            x.clone() * activation::sigmoid(x * 1.702)
+        }),
         geglu([4096, 2560], false),
         geglu([4096, 512], true),
         forward(&format!("softmax {scores:?}"), scores, 20.0, dc_kernels::softmax, |x| activation::softmax(x, 2)),
@@ -244,6 +281,8 @@ fn rows() -> Vec<Row> {
         linear([256, 1280], 1280, false),
         linear([4096, 320], 2560, false),
         linear([77, 768], 768, false),
+        linear([77, 768], 3072, false),
+        linear([64, 1280], 1280, false),
         linear([4096, 128], 128, true),
         linear([4096, 128], 1024, true),
     ]
@@ -264,6 +303,8 @@ impl Peer {
             .arg(script)
             .arg(threads.to_string())
             .arg(format!("{clock:?}"))
+            .arg(format!("{:?}", dtype()))
+            .arg(TURN.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn()?;
@@ -286,6 +327,15 @@ impl Drop for Peer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Milliseconds of the work, repeated as often as fits into a turn.
+fn turn(clock: Clock, repeats: &mut usize, work: &mut dyn FnMut()) -> f64 {
+    if *repeats == 0 {
+        work();
+        *repeats = (TURN / time(Clock::Wall, work)).ceil() as usize;
+    }
+    time(clock, &mut || (0..*repeats).for_each(|_| work())) / *repeats as f64
 }
 
 /// Milliseconds that the work takes, or that all threads compute in the meantime.
@@ -340,18 +390,23 @@ fn main() {
         Peer::start(&python, threads, clock).unwrap_or_else(|e| panic!("DC_GRAPH_BENCH_PYTHON={python}: {e}"))
     });
     println!(
-        "{threads} threads, vectors: {:?}, clock: {clock:?}; medians of {ROUNDS} in ms\n",
-        dc_kernels::Level::best()
+        "{threads} threads, {:?}, vectors: {:?}, clock: {clock:?}; medians of {ROUNDS} in ms\n",
+        dtype(),
+        dc_kernels::Level::for_products_of(dtype())
     );
     println!("| operation | ours | Burn | PyTorch | ours / Burn | ours / PyTorch | GFLOP/s | GB/s |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for mut row in rows() {
+        if dtype() != DType::F32 && row.name.ends_with("train") {
+            continue;
+        }
         if !wanted.is_empty() && !wanted.iter().any(|word| row.name.contains(word.as_str())) {
             continue;
         }
         let [mut ours, mut plain, mut torch] = [const { Vec::new() }; 3];
+        let [mut our_repeats, mut plain_repeats] = [0; 2];
         for round in 0..=ROUNDS {
-            let times = [time(clock, &mut row.ours), time(clock, &mut row.plain)];
+            let times = [turn(clock, &mut our_repeats, &mut row.ours), turn(clock, &mut plain_repeats, &mut row.plain)];
             let other = peer.as_mut().map(|peer| peer.time(&row.name).unwrap_or(f64::NAN));
             // The first one warms up.
             if round > 0 {
