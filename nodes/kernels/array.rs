@@ -7,6 +7,8 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::simd::{Level, rounded, widened_halves};
+
 /// The tensor with its values side by side in row-major order: itself where they are already.
 pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
@@ -52,6 +54,37 @@ pub(crate) fn filled<T: Pod, R>(len: usize, fill: impl FnOnce(&mut [T]) -> R) ->
     }
 }
 
+/// What a kernel writes, all of it.
+#[derive(Debug)]
+pub(crate) enum Output<'a> {
+    Singles(&'a mut [f32]),
+    /// Bfloat16s, rounded from float32 as soon as they are final.
+    Halves(&'a mut [u16]),
+}
+
+impl Output<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Singles(values) => values.len(),
+            Self::Halves(values) => values.len(),
+        }
+    }
+}
+
+/// A tensor that `fill` writes, in float32 or bfloat16. As in [`filled`], it must write all values and read none.
+pub(crate) fn filled_tensor(dtype: DType, shape: impl Into<Shape>, fill: impl FnOnce(Output)) -> FlexTensor {
+    let layout = Layout::contiguous(shape.into());
+    let len = layout.num_elements();
+    let bytes = match dtype {
+        DType::F32 => Bytes::from_elems(filled(len, |values: &mut [f32]| fill(Output::Singles(values))).0),
+        DType::BF16 => {
+            Bytes::from_elems(filled(len, |values: &mut [bf16]| fill(Output::Halves(values.reinterpret_cast_mut()))).0)
+        }
+        other => panic!("an output of {other:?}"),
+    };
+    FlexTensor::new(bytes, layout, dtype)
+}
+
 /// Values in row-major order as a tensor.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
@@ -81,12 +114,14 @@ pub(crate) fn widened(tensor: FlexTensor) -> FlexTensor {
     let tensor = if whole { tensor } else { tensor.to_contiguous() };
     match tensor.dtype() {
         DType::F16 => wide(&tensor, tensor.storage::<f16>(), |from, to| from.convert_to_f32_slice(to)),
-        DType::BF16 => wide(&tensor, tensor.storage::<bf16>(), |from, to| from.convert_to_f32_slice(to)),
+        DType::BF16 => wide(&tensor, tensor.storage::<bf16>(), |from, to| {
+            widened_halves(Level::best(), from.reinterpret_cast(), to);
+        }),
         other => panic!("a kernel for float32 and half precision got {other:?}"),
     }
 }
 
-/// A whole tensor of float32 in a number type, rounded to the nearest.
+/// A whole tensor of float32 in a number type, rounded to the nearest: itself where it is of that type already.
 pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
     fn narrow<T: Element + Pod>(from: &[f32], convert: impl Fn(&[f32], &mut [T]) + Sync) -> Bytes {
         let (values, ()) = filled(from.len(), |values| {
@@ -94,11 +129,14 @@ pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
         });
         Bytes::from_elems(values)
     }
+    if tensor.dtype() == dtype {
+        return tensor;
+    }
     let storage = tensor.storage::<f32>();
     let bytes = match dtype {
         DType::F16 => narrow::<f16>(storage, |from, to| to.convert_from_f32_slice(from)),
-        DType::BF16 => narrow::<bf16>(storage, |from, to| to.convert_from_f32_slice(from)),
-        _ => return tensor,
+        DType::BF16 => narrow::<bf16>(storage, |from, to| rounded(Level::best(), from, to.reinterpret_cast_mut())),
+        other => panic!("a kernel for float32 and half precision was asked for {other:?}"),
     };
     FlexTensor::new(bytes, tensor.layout().clone(), dtype)
 }

@@ -12,7 +12,7 @@ use super::geometry::Geometry;
 use super::input_gradient::input_gradient;
 use super::weight_gradient::weight_gradient;
 use super::windows::{Windows, product, product_of_pairs};
-use crate::array::{contiguous, dims, filled, halves, tensor, values, widened};
+use crate::array::{Output, contiguous, dims, filled, filled_tensor, halves, tensor, values, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;
 
@@ -109,12 +109,12 @@ impl<const N: usize> Operation<N> for Kernel {
             taps: geometry.places().collect(),
         };
         let shape = [geometry.batch, geometry.out_channels, geometry.output[0], geometry.output[1]];
-        let (y, ()) = filled(shape.iter().product(), |y| match pairs {
-            true => product_of_pairs(self.level, &windows, halves(&weight), bias, y),
-            false => product(self.level, &windows, values(&weight), bias, y),
+        let y = filled_tensor(x.dtype(), shape, |y| match y {
+            Output::Halves(y) => product_of_pairs(self.level, &windows, halves(&weight), bias, y),
+            Output::Singles(y) => product(self.level, &windows, values(&weight), bias, y),
         });
         drop(images);
-        (tensor(y, shape), [x, weight])
+        (y, [x, weight])
     }
 
     fn backward(&self, [x, weight]: Self::Saved, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {

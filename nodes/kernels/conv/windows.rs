@@ -6,8 +6,9 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::winograd::{self, Square};
+use crate::array::Output;
 use crate::gemm::{COLUMNS, HALF, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target};
-use crate::simd::Level;
+use crate::simd::{Level, rounded};
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
 const DEPTH: usize = 192;
@@ -52,16 +53,16 @@ pub(super) fn product(level: Level, windows: &Windows, weights: &[f32], bias: Op
         return winograd::product(level, windows, square, weights, bias, y);
     }
     let weights = Matrix { values: weights, row: windows.channels * windows.taps.len(), column: 1 };
-    direct(level, windows, Weights::Singles(weights), bias, y);
+    direct(level, windows, Weights::Singles(weights), bias, Output::Singles(y));
 }
 
-/// [`product`] where each value of the images is a pair of bfloat16s, of two channels.
+/// [`product`] where each value of the images is a pair of bfloat16s, of two channels, with an output of bfloat16s.
 ///
 /// # Shapes
 /// - weights: `[rows, 2 * channels, taps]`, bfloat16
-pub(super) fn product_of_pairs(level: Level, windows: &Windows, weights: &[u16], bias: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn product_of_pairs(level: Level, windows: &Windows, weights: &[u16], bias: Option<&[f32]>, y: &mut [u16]) {
     assert!(level.takes_pairs(), "pairs on {level:?}");
-    direct(level, windows, Weights::Pairs(weights), bias, y);
+    direct(level, windows, Weights::Pairs(weights), bias, Output::Halves(y));
 }
 
 #[derive(Clone, Copy)]
@@ -70,15 +71,19 @@ enum Weights<'a> {
     Pairs(&'a [u16]),
 }
 
-fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]>, y: &mut [f32]) {
+fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]>, y: Output) {
     let positions = windows.grid[0] * windows.grid[1];
     let columns = windows.batch * positions;
-    if y.is_empty() {
+    if y.len() == 0 {
         return;
     }
     let rows = y.len() / columns;
     let packing = Packing::of(level);
-    let work = Work { level, packing, windows, weights, bias, rows, positions, columns, y: Shared(y.as_mut_ptr()) };
+    let y = match y {
+        Output::Singles(y) => Shared::Singles(y.as_mut_ptr()),
+        Output::Halves(y) => Shared::Halves(y.as_mut_ptr()),
+    };
+    let work = Work { level, packing, windows, weights, bias, rows, positions, columns, y };
     let bands = rows.div_ceil(HEIGHT);
     let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
@@ -96,15 +101,20 @@ fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]
 
 /// The output, of which each task writes its own tiles.
 #[derive(Clone, Copy)]
-struct Shared(*mut f32);
+enum Shared {
+    Singles(*mut f32),
+    /// Bfloat16s: what they are rounded from is in nearer memory.
+    Halves(*mut u16),
+}
 // SAFETY: tasks write to disjoint rows and columns, and no one reads before all are done.
 unsafe impl Sync for Shared {}
 
-/// What a task packs.
+/// What a task packs, and its part of the output, before it is rounded.
 #[derive(Default)]
 struct Room {
     left: Left,
     right: Vec<f32>,
+    sums: Vec<f32>,
 }
 
 struct Work<'a> {
@@ -129,6 +139,11 @@ impl Work<'_> {
         let steps = (channels * taps).div_ceil(DEPTH).clamp(1, channels.max(1));
         let at_once = channels.div_ceil(steps).max(1);
         let multiplier = Multiplier::new(self.level);
+        // Tiles side by side, where they are rounded from.
+        let width = tiles.len() * COLUMNS;
+        if let Shared::Halves(_) = self.y {
+            room.sums.resize(rows.len() * width, 0.0);
+        }
         let lookups: Vec<Vec<Lookup>> = tiles.clone().map(|tile| self.lookups(tile * COLUMNS)).collect();
         for first in (0..channels.max(1)).step_by(at_once) {
             let last = channels.min(first + at_once);
@@ -153,23 +168,65 @@ impl Work<'_> {
                 });
                 for row in (0..rows.len()).step_by(ROWS) {
                     let a = room.left.operand(row);
-                    self.tile(&multiplier, &a, &room.right, rows.start + row, tile * COLUMNS, first == 0);
+                    let own = rows.start + row..rows.start + row + a.count;
+                    let bias = self.bias.filter(|_| first == 0).map(|bias| &bias[own]);
+                    let onto = if first > 0 || bias.is_some() { Onto::Sum } else { Onto::Nothing };
+                    match self.y {
+                        Shared::Singles(y) => {
+                            self.tile(y, &multiplier, &a, &room.right, [rows.start + row, tile * COLUMNS], bias, onto);
+                        }
+                        Shared::Halves(_) => {
+                            let sums = &mut room.sums[row * width + (tile - tiles.start) * COLUMNS..];
+                            for (bias, sums) in bias.into_iter().flatten().zip(sums.chunks_mut(width)) {
+                                sums[..COLUMNS].fill(*bias);
+                            }
+                            multiplier.tile(&a, &room.right, sums, width, onto);
+                        }
+                    }
                 }
+            }
+        }
+        if let Shared::Halves(y) = self.y {
+            for (row, sums) in rows.zip(room.sums.chunks_exact(width)) {
+                self.round(y, row, tiles.start * COLUMNS, sums);
             }
         }
     }
 
-    /// Adds a tile to the output, or, the `first` time, to the bias.
-    fn tile(&self, multiplier: &Multiplier, a: &Operand, packed: &[f32], row: usize, column: usize, first: bool) {
-        let bias = self.bias.filter(|_| first).map(|bias| &bias[row..row + a.count]);
-        let onto = if first && bias.is_none() { Onto::Nothing } else { Onto::Sum };
+    /// Rounds what belongs to a row of weights, and to columns from `first` on.
+    fn round(&self, y: *mut u16, row: usize, first: usize, sums: &[f32]) {
+        let end = self.columns.min(first + sums.len());
+        let mut column = first;
+        while column < end {
+            let (image, position) = (column / self.positions, column % self.positions);
+            let count = (self.positions - position).min(end - column);
+            let at = (image * self.rows + row) * self.positions + position;
+            // SAFETY: this part of a row of an image is in the output, and the task has its columns for itself.
+            let y = unsafe { std::slice::from_raw_parts_mut(y.add(at), count) };
+            rounded(self.level, &sums[column - first..][..count], y);
+            column += count;
+        }
+    }
+
+    /// Writes a tile at a row and a column of the output, or adds it to the bias, or to what is there.
+    #[allow(clippy::too_many_arguments)] // A product, and its place.
+    fn tile(
+        &self,
+        y: *mut f32,
+        multiplier: &Multiplier,
+        a: &Operand,
+        packed: &[f32],
+        [row, column]: [usize; 2],
+        bias: Option<&[f32]>,
+        onto: Onto,
+    ) {
         let whole = |column: usize| column + HALF <= self.columns && column % self.positions + HALF <= self.positions;
         // SAFETY: `place` is in the output for each row below `self.rows` and column below `self.columns`, and the task
         // has these rows and columns for itself. A whole half lies in one image, where rows are `positions` apart.
         unsafe {
             let place = |row: usize, column: usize| {
                 let (image, position) = (column / self.positions, column % self.positions);
-                self.y.0.add((image * self.rows + row) * self.positions + position)
+                y.add((image * self.rows + row) * self.positions + position)
             };
             if whole(column) && whole(column + HALF) {
                 let halves = [place(row, column), place(row, column + HALF)];

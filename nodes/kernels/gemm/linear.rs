@@ -6,7 +6,7 @@ use burn_flex::FlexTensor;
 
 use super::pack::Matrix;
 use super::product::product;
-use crate::array::{contiguous, dims, filled, pairs, tensor, widened};
+use crate::array::{Output, contiguous, dims, filled, filled_tensor, pairs, tensor, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;
 
@@ -85,7 +85,7 @@ impl<const N: usize> Operation<N> for Kernel {
             *width = d_output;
         }
         let bias = bias.as_ref().map(crate::array::values);
-        let (y, ()) = filled(count * d_output, |y| {
+        let y = filled_tensor(x.dtype(), shape, |y| {
             if self.level.takes_pairs()
                 && let Some([x, weight]) = pairs_of(&x, &weight)
             {
@@ -96,7 +96,7 @@ impl<const N: usize> Operation<N> for Kernel {
             let x = rows(crate::array::values(&x), d_input);
             product(level, x, matrix(&weight), bias, y, [count, d_input, d_output]);
         });
-        (tensor(y, shape), [x, weight])
+        (y, [x, weight])
     }
 
     fn backward(&self, [x, weight]: Self::Saved, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
@@ -112,14 +112,14 @@ impl<const N: usize> Operation<N> for Kernel {
                 0 => {
                     let turned = matrix(&weight).transposed();
                     let (dx, ()) = filled(count * d_input, |dx| {
-                        product(self.level, dy, turned, None, dx, [count, d_output, d_input]);
+                        product(self.level, dy, turned, None, Output::Singles(dx), [count, d_output, d_input]);
                     });
                     tensor(dx, dims(&x))
                 }
                 1 => {
                     let x = rows(crate::array::values(&x), d_input).transposed();
                     let (dw, ()) = filled(d_input * d_output, |dw| {
-                        product(self.level, x, dy, None, dw, [d_input, count, d_output]);
+                        product(self.level, x, dy, None, Output::Singles(dw), [d_input, count, d_output]);
                     });
                     tensor(dw, [d_input, d_output])
                 }
