@@ -85,6 +85,95 @@ pub(crate) fn filled_tensor(dtype: DType, shape: impl Into<Shape>, fill: impl Fn
     FlexTensor::new(bytes, layout, dtype)
 }
 
+/// A function of the rows of a [`contiguous`] tensor, computed in float32 and stored in the tensor's number type.
+///
+/// Rows of `sizes[0]` values become rows of `sizes[1]`, on each thread `at_once` of them. `fill` gets the number of the
+/// first row, the rows, and those that it must write, all of them, and not read. Half precision is converted while it
+/// is in near memory.
+pub(crate) fn by_rows(
+    x: &FlexTensor,
+    sizes: [usize; 2],
+    at_once: usize,
+    shape: Vec<usize>,
+    fill: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+) -> FlexTensor {
+    fn chunks<T: Pod + Send + Sync, R>(
+        x: &[T],
+        [before, after]: [usize; 2],
+        at_once: usize,
+        len: usize,
+        room: impl Fn() -> R + Sync + Send,
+        fill: impl Fn(&mut R, usize, &[T], &mut [T]) + Sync + Send,
+    ) -> Vec<T> {
+        let fill = |y: &mut [T]| {
+            if y.len() <= at_once * after {
+                return fill(&mut room(), 0, x, y);
+            }
+            let chunks = y.par_chunks_mut(at_once * after).zip(x.par_chunks(at_once * before)).enumerate();
+            chunks.for_each_init(&room, |room, (i, (y, x))| fill(room, i * at_once, x, y));
+        };
+        filled(len, fill).0
+    }
+    fn converted<T: Half>(
+        x: &FlexTensor,
+        sizes: [usize; 2],
+        at_once: usize,
+        len: usize,
+        fill: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+    ) -> Bytes {
+        let x: &[T] = x.as_slice().expect("a contiguous tensor");
+        let room = <[Vec<f32>; 2]>::default;
+        Bytes::from_elems(chunks(x, sizes, at_once, len, room, |[before, after], first, x, y| {
+            // Both stay in the first cache.
+            let rows = ((1 << 12) / sizes[0]).max(1);
+            let parts = x.chunks(rows * sizes[0]).zip(y.chunks_mut(rows * sizes[1]));
+            for (i, (x, y)) in parts.enumerate() {
+                before.resize(x.len(), 0.0);
+                after.resize(y.len(), 0.0);
+                T::widen(x, before);
+                fill(first + i * rows, before, after);
+                T::narrow(after, y);
+            }
+        }))
+    }
+    let layout = Layout::contiguous(shape.into());
+    let len = layout.num_elements();
+    let bytes = match x.dtype() {
+        _ if len == 0 => Bytes::from_elems(Vec::<f32>::new()),
+        DType::F16 => converted::<f16>(x, sizes, at_once, len, fill),
+        DType::BF16 => converted::<bf16>(x, sizes, at_once, len, fill),
+        _ => Bytes::from_elems(chunks(values(x), sizes, at_once, len, || (), |(), first, x, y| fill(first, x, y))),
+    };
+    FlexTensor::new(bytes, layout, x.dtype())
+}
+
+/// A number type of half precision.
+trait Half: Element + Pod {
+    fn widen(from: &[Self], to: &mut [f32]);
+    /// Rounds to the nearest.
+    fn narrow(from: &[f32], to: &mut [Self]);
+}
+
+impl Half for f16 {
+    fn widen(from: &[Self], to: &mut [f32]) {
+        from.convert_to_f32_slice(to);
+    }
+
+    fn narrow(from: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl Half for bf16 {
+    fn widen(from: &[Self], to: &mut [f32]) {
+        widened_halves(Level::best(), from.reinterpret_cast(), to);
+    }
+
+    fn narrow(from: &[f32], to: &mut [Self]) {
+        rounded(Level::best(), from, to.reinterpret_cast_mut());
+    }
+}
+
 /// Values in row-major order as a tensor.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
@@ -100,9 +189,10 @@ const CHUNK: usize = 1 << 15;
 
 /// The tensor in float32: itself where it is already.
 pub(crate) fn widened(tensor: FlexTensor) -> FlexTensor {
-    fn wide<T: Sync>(tensor: &FlexTensor, storage: &[T], convert: impl Fn(&[T], &mut [f32]) + Sync) -> FlexTensor {
+    fn wide<T: Half>(tensor: &FlexTensor) -> FlexTensor {
+        let storage = tensor.storage::<T>();
         let (values, ()) = filled(storage.len(), |values| {
-            values.par_chunks_mut(CHUNK).zip(storage.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+            values.par_chunks_mut(CHUNK).zip(storage.par_chunks(CHUNK)).for_each(|(to, from)| T::widen(from, to));
         });
         strided(values, tensor.layout().clone())
     }
@@ -113,19 +203,17 @@ pub(crate) fn widened(tensor: FlexTensor) -> FlexTensor {
     let whole = tensor.bytes().len() == tensor.layout().num_elements() * 2;
     let tensor = if whole { tensor } else { tensor.to_contiguous() };
     match tensor.dtype() {
-        DType::F16 => wide(&tensor, tensor.storage::<f16>(), |from, to| from.convert_to_f32_slice(to)),
-        DType::BF16 => wide(&tensor, tensor.storage::<bf16>(), |from, to| {
-            widened_halves(Level::best(), from.reinterpret_cast(), to);
-        }),
+        DType::F16 => wide::<f16>(&tensor),
+        DType::BF16 => wide::<bf16>(&tensor),
         other => panic!("a kernel for float32 and half precision got {other:?}"),
     }
 }
 
 /// A whole tensor of float32 in a number type, rounded to the nearest: itself where it is of that type already.
 pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
-    fn narrow<T: Element + Pod>(from: &[f32], convert: impl Fn(&[f32], &mut [T]) + Sync) -> Bytes {
-        let (values, ()) = filled(from.len(), |values| {
-            values.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| convert(from, to));
+    fn narrow<T: Half>(from: &[f32]) -> Bytes {
+        let (values, ()) = filled(from.len(), |values: &mut [T]| {
+            values.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| T::narrow(from, to));
         });
         Bytes::from_elems(values)
     }
@@ -134,8 +222,8 @@ pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
     }
     let storage = tensor.storage::<f32>();
     let bytes = match dtype {
-        DType::F16 => narrow::<f16>(storage, |from, to| to.convert_from_f32_slice(from)),
-        DType::BF16 => narrow::<bf16>(storage, |from, to| rounded(Level::best(), from, to.reinterpret_cast_mut())),
+        DType::F16 => narrow::<f16>(storage),
+        DType::BF16 => narrow::<bf16>(storage),
         other => panic!("a kernel for float32 and half precision was asked for {other:?}"),
     };
     FlexTensor::new(bytes, tensor.layout().clone(), dtype)
@@ -144,4 +232,42 @@ pub(crate) fn narrowed(tensor: FlexTensor, dtype: DType) -> FlexTensor {
 /// The shape as a list.
 pub(crate) fn dims(tensor: &FlexTensor) -> Vec<usize> {
     tensor.layout().shape().iter().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use crate::testing::random;
+    use crate::{geglu, gelu, layer_norm, quick_gelu, silu, softmax};
+
+    use super::*;
+
+    /// Values are rounded on the way in and out only, whatever part of them a thread takes at once.
+    #[test]
+    fn half_precision_is_storage() {
+        let device = Device::flex();
+        let vector = |name: &str, len: usize| Tensor::<1>::from_floats(random(name, len, 4.0).as_slice(), &device);
+        type Function<'a> = &'a dyn Fn(Tensor<2>, [Tensor<1>; 2]) -> Tensor<2>;
+        let functions: [(&str, Function); 6] = [
+            ("silu", &|x, _| silu(x)),
+            ("gelu", &|x, _| gelu(x)),
+            ("quick gelu", &|x, _| quick_gelu(x)),
+            ("geglu", &|x, _| geglu(x)),
+            ("softmax", &|x, _| softmax(x)),
+            ("layer norm", &|x, [gamma, beta]| layer_norm(x, gamma, beta, 1e-5)),
+        ];
+        for (name, function) in functions {
+            for [rows, d] in [[1, 2], [5, 6], [33, 2048], [0, 6]] {
+                for dtype in [DType::F16, DType::BF16] {
+                    let x = vector("x", rows * d).reshape([rows, d]).cast(dtype);
+                    let weights = ["gamma", "beta"].map(|name| vector(name, d).cast(dtype));
+                    let wide = function(x.clone().cast(DType::F32), weights.clone().map(|w| w.cast(DType::F32)));
+                    let found = function(x, weights);
+                    assert_eq!(found.dtype(), dtype, "{name}");
+                    found.into_data().assert_eq(&wide.cast(dtype).into_data(), true);
+                }
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use pulp::Simd;
 use rayon::prelude::*;
 
-use crate::array::{contiguous, dims, filled, tensor, values};
+use crate::array::{by_rows, contiguous, dims, filled, tensor, values};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::{F32s, Level, Map, erf, exp, map};
 
@@ -88,11 +88,14 @@ where
 {
     type Saved = FlexTensor;
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {
         let x = contiguous(x);
-        let slice = values(&x);
-        let (y, ()) = filled(slice.len(), |y| map_all(self.level, self.value, [slice], y));
-        (tensor(y, dims(&x)), x)
+        let y = by_rows(&x, [1, 1], CHUNK, dims(&x), |_, x, y| map(self.level, self.value, [x], y));
+        (y, x)
     }
 
     fn backward(&self, x: FlexTensor, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
@@ -231,24 +234,21 @@ impl Geglu {
 impl Operation<1> for Geglu {
     type Saved = FlexTensor;
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {
         let x = contiguous(x);
         let mut shape = dims(&x);
         let d = shape.pop().unwrap_or(0) / 2;
         shape.push(d);
-        let slice = values(&x);
-        let (y, ()) = filled(shape.iter().product(), |y| {
-            if y.is_empty() {
-                return;
+        let y = by_rows(&x, [2 * d, d], Self::rows(d), shape, |_, x, y| {
+            for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(2 * d)) {
+                map(self.level, Gated, [&x[..d], &x[d..]], y);
             }
-            let rows = Self::rows(d);
-            y.par_chunks_mut(rows * d).zip(slice.par_chunks(rows * 2 * d)).for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(2 * d)) {
-                    map(self.level, Gated, [&x[..d], &x[d..]], y);
-                }
-            });
         });
-        (tensor(y, shape), x)
+        (y, x)
     }
 
     fn backward(&self, x: FlexTensor, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {

@@ -4,13 +4,12 @@
 //! group stays in the cache between the passes.
 
 use burn::nn::GroupNorm;
-use burn::tensor::Tensor;
-use burn::tensor::activation;
+use burn::tensor::{DType, Tensor, activation};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::array::{contiguous, dims, filled, tensor, values};
+use crate::array::{by_rows, contiguous, dims, filled, tensor, values, widened};
 use crate::elementwise::{silu_of, silu_slope};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::{F32s, Level, lanes, sum, sum_of_squares};
@@ -138,17 +137,18 @@ impl Sizes {
 }
 
 impl Kernel {
-    fn group<'a>(&self, i: usize, sizes: Sizes, inputs: &'a [FlexTensor]) -> Group<'a> {
+    /// A group's values, and what `[gamma, beta]` and the offset, if there is one, have for it.
+    fn group<'a>(&self, i: usize, sizes: Sizes, x: &'a [f32], parameters: &'a [FlexTensor]) -> Group<'a> {
         let first = i * sizes.depth;
         let own = first % sizes.channels..first % sizes.channels + sizes.depth;
         Group {
             size: sizes.size,
             epsilon: self.epsilon,
             silu: self.silu,
-            x: &values(&inputs[0])[i * sizes.group()..][..sizes.group()],
-            gamma: &values(&inputs[1])[own.clone()],
-            beta: &values(&inputs[2])[own],
-            offset: inputs.get(3).map_or(&[], |offset| &values(offset)[first..first + sizes.depth]),
+            x,
+            gamma: &values(&parameters[0])[own.clone()],
+            beta: &values(&parameters[1])[own],
+            offset: parameters.get(2).map_or(&[], |offset| &values(offset)[first..first + sizes.depth]),
         }
     }
 }
@@ -156,18 +156,34 @@ impl Kernel {
 impl<const N: usize> Operation<N> for Kernel {
     type Saved = Saved;
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {
-        let inputs: Vec<FlexTensor> = inputs.into_iter().map(contiguous).collect();
+        let mut inputs: Vec<FlexTensor> = inputs.into_iter().map(contiguous).collect();
+        inputs[1..].iter_mut().for_each(|x| *x = widened(x.clone()));
         let shape = dims(&inputs[0]);
         let sizes = Sizes::new(&shape, self.groups);
+        // Without gradients, which half precision has none of, nobody looks at statistics.
+        if inputs[0].dtype() != DType::F32 {
+            let size = sizes.group();
+            let y = by_rows(&inputs[0], [size; 2], sizes.at_once(), shape, |first, x, y| {
+                for ((i, x), y) in x.chunks_exact(size).enumerate().zip(y.chunks_exact_mut(size)) {
+                    self.level.run(Forward { group: self.group(first + i, sizes, x, &inputs[1..]), y });
+                }
+            });
+            return (y, Saved { inputs, statistics: Vec::new() });
+        }
         let mut statistics = vec![[0.0; 2]; shape[0] * self.groups];
         let (y, ()) = filled(shape.iter().product(), |y| {
             if y.is_empty() {
                 return;
             }
-            let groups = y.par_chunks_mut(sizes.group()).zip(&mut statistics).enumerate();
-            groups.with_min_len(sizes.at_once()).for_each(|(i, (y, statistics))| {
-                *statistics = self.level.run(Forward { group: self.group(i, sizes, &inputs), y });
+            let x = values(&inputs[0]).par_chunks(sizes.group());
+            let groups = y.par_chunks_mut(sizes.group()).zip(x).zip(&mut statistics).enumerate();
+            groups.with_min_len(sizes.at_once()).for_each(|(i, ((y, x), statistics))| {
+                *statistics = self.level.run(Forward { group: self.group(i, sizes, x, &inputs[1..]), y });
             });
         });
         (tensor(y, shape), Saved { inputs, statistics })
@@ -185,10 +201,12 @@ impl<const N: usize> Operation<N> for Kernel {
             if dx.is_empty() {
                 return;
             }
-            let groups = dx.par_chunks_mut(sizes.group()).zip(dy.par_chunks(sizes.group()));
+            let x = values(&inputs[0]).par_chunks(sizes.group());
+            let groups = dx.par_chunks_mut(sizes.group()).zip(dy.par_chunks(sizes.group())).zip(x);
             let groups = groups.zip(sums.par_chunks_mut(sizes.depth)).zip(&statistics).enumerate();
-            groups.with_min_len(sizes.at_once()).for_each(|(i, (((dx, dy), sums), &statistics))| {
-                self.level.run(Gradient { group: self.group(i, sizes, &inputs), statistics, dy, dx, sums });
+            groups.with_min_len(sizes.at_once()).for_each(|(i, ((((dx, dy), x), sums), &statistics))| {
+                let group = self.group(i, sizes, x, &inputs[1..]);
+                self.level.run(Gradient { group, statistics, dy, dx, sums });
             });
         });
         let over_rows = |which: usize| {

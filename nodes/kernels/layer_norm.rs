@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::array::{contiguous, dims, filled, tensor, values};
+use crate::array::{by_rows, contiguous, dims, filled, tensor, values, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::{F32s, Level, lanes, sum, sum_of_squares};
 
@@ -60,9 +60,23 @@ fn rows_at_once(d: usize) -> usize {
 impl Operation<3> for Kernel {
     type Saved = Saved;
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn forward(&self, [x, gamma, beta]: [FlexTensor; 3]) -> (FlexTensor, Saved) {
-        let [x, gamma, beta] = [x, gamma, beta].map(contiguous);
+        let x = contiguous(x);
+        let [gamma, beta] = [gamma, beta].map(|x| contiguous(widened(x)));
         let (shape, d) = (dims(&x), values(&gamma).len());
+        // Without gradients, which half precision has none of, nobody looks at statistics.
+        if x.dtype() != DType::F32 {
+            let y = by_rows(&x, [d, d], rows_at_once(d), shape, |_, x, y| {
+                let (gamma, beta) = (values(&gamma), values(&beta));
+                let statistics = &mut vec![[0.0; 2]; x.len() / d];
+                self.level.run(Forward { epsilon: self.epsilon, x, gamma, beta, y, statistics });
+            });
+            return (y, Saved { x, gamma, statistics: Vec::new() });
+        }
         let slice = values(&x);
         let mut statistics = vec![[0.0; 2]; slice.len() / d.max(1)];
         let (y, ()) = filled(slice.len(), |y| {

@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::array::{contiguous, dims, filled, tensor, values};
+use crate::array::{by_rows, contiguous, dims, filled, tensor, values};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::{F32s, Level, dot, exp, lanes, max};
 
@@ -32,17 +32,15 @@ fn rows_at_once(d: usize) -> usize {
 impl Operation<1> for Kernel {
     type Saved = FlexTensor;
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {
         let x = contiguous(x);
-        let (shape, x) = (dims(&x), values(&x));
+        let shape = dims(&x);
         let d = shape.last().copied().unwrap_or(1);
-        let (y, ()) = filled(x.len(), |y| {
-            if !y.is_empty() {
-                let rows = rows_at_once(d) * d;
-                y.par_chunks_mut(rows).zip(x.par_chunks(rows)).for_each(|(y, x)| self.level.run(Forward { d, x, y }));
-            }
-        });
-        let y = tensor(y, shape);
+        let y = by_rows(&x, [d, d], rows_at_once(d.max(1)), shape, |_, x, y| self.level.run(Forward { d, x, y }));
         (y.clone(), y)
     }
 
