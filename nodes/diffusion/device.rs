@@ -244,6 +244,15 @@ impl fmt::Display for DeviceKind {
     }
 }
 
+/// Does work of many kernels one after another: on the CPU on a thread of their pool. From any other thread, each of them
+/// hands itself over to that pool and has to be woken up afterwards, which takes longer than many a kernel of a small
+/// model. On a GPU the thread stays the same, on which Burn's queue depends.
+///
+/// The work must hold no lock: while it waits for a kernel's other half, its thread may take up other work.
+pub(crate) fn on_worker<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
+    if *device == Device::flex() { rayon::scope(|_| work()) } else { work() }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::module::Param;

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use dc_kernels::{attention, gelu, quick_gelu};
 
 use super::{ClipTextConfig, HiddenAct};
+use crate::device::on_worker;
 use crate::error::Error;
 use crate::layers::{embedding, layer_norm, linear, normalize};
 use crate::weights::Weights;
@@ -82,10 +83,12 @@ impl ClipTextModel {
         let tokens = ids.dims()[1];
         let positions = Tensor::<1, Int>::arange(0..tokens as i64, &device).unsqueeze();
         let mut x = self.token_embedding.forward(ids) + self.position_embedding.forward(positions);
-        for layer in &self.layers[..depth] {
-            x = layer.forward(x);
-        }
-        Ok(x)
+        Ok(on_worker(&device, || {
+            for layer in &self.layers[..depth] {
+                x = layer.forward(x);
+            }
+            x
+        }))
     }
 
     /// The final norm.

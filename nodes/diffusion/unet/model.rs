@@ -8,6 +8,7 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Device, Tensor};
 
+use crate::device::on_worker;
 use crate::error::Error;
 use crate::layers::{conv2d, group_norm};
 use crate::unet::conditions::{LayerText, TextContext, TimeOffsets};
@@ -51,7 +52,7 @@ struct Pass<'a, B> {
     conditions: Conditions<'a>,
     hook: &'a mut dyn BlockHook,
     /// Sees what enters each spatial transformer, and may end the pass there.
-    tap: &'a mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
+    tap: &'a mut (dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B> + Send),
     layer: usize,
     resnet: usize,
 }
@@ -238,13 +239,13 @@ impl UNet {
         self.conv_in.weight.val().dtype()
     }
 
-    fn run<B>(
+    fn run<B: Send>(
         &self,
         latents: Tensor<4>,
         timesteps: &[f32],
         context: Tensor<3>,
         hook: &mut dyn BlockHook,
-        tap: &mut dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B>,
+        tap: &mut (dyn FnMut(usize, &Tensor<4>) -> ControlFlow<B> + Send),
     ) -> Result<ControlFlow<B, Tensor<4>>, Error> {
         self.check(&latents, [timesteps.len(), context.dims()[0]])?;
         self.check_context(&context)?;
@@ -252,7 +253,11 @@ impl UNet {
         Ok(self.blocks(latents, &mut Pass { conditions, hook, tap, layer: 0, resnet: 0 }))
     }
 
-    fn blocks<B>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
+    fn blocks<B: Send>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
+        on_worker(&latents.device(), || self.blocks_here(latents, pass))
+    }
+
+    fn blocks_here<B>(&self, latents: Tensor<4>, pass: &mut Pass<'_, B>) -> ControlFlow<B, Tensor<4>> {
         let mut hidden = dc_kernels::conv2d(&self.conv_in, latents);
         let mut skips = vec![hidden.clone()];
         for level in &self.down_blocks {

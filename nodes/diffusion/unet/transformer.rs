@@ -14,7 +14,7 @@ use crate::weights::Weights;
 
 /// Where DreamCache joins in: the first transformer block of each attention layer asks it how the states go on.
 /// The defaults are the backbone's own rules. Layers are numbered encoder, middle, decoder, from 0.
-pub trait BlockHook {
+pub trait BlockHook: Send {
     /// From the states `f` and what the heads of their self-attention found, of which `to_out` makes its result `s`.
     ///
     /// # Shapes

@@ -8,6 +8,7 @@ use super::VaeConfig;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::tiling::{self, Tiling};
+use crate::device::on_worker;
 use crate::error::Error;
 use crate::layers::conv2d;
 use crate::weights::Weights;
@@ -91,11 +92,13 @@ impl Vae {
             let message = format!("pictures should have sides that are multiples of {step}, found {width}x{height}");
             return Err(Error::Argument(message));
         }
-        let moments = self.encoder.forward(image.cast(self.dtype()));
-        let moments = match &self.quant_conv {
-            Some(conv) => dc_kernels::conv2d(conv, moments),
-            None => moments,
-        };
+        let moments = on_worker(&image.device(), || {
+            let moments = self.encoder.forward(image.cast(self.dtype()));
+            match &self.quant_conv {
+                Some(conv) => dc_kernels::conv2d(conv, moments),
+                None => moments,
+            }
+        });
         let [mean, logvar] = split(moments);
         Ok(Posterior { mean, logvar: logvar.clamp(-30.0, 20.0) })
     }
@@ -155,10 +158,12 @@ impl Vae {
     }
 
     fn decode_unchecked(&self, latents: Tensor<4>) -> Tensor<4> {
-        let latents = latents.cast(self.dtype());
-        self.decoder.forward(match &self.post_quant_conv {
-            Some(conv) => dc_kernels::conv2d(conv, latents),
-            None => latents,
+        on_worker(&latents.device(), || {
+            let latents = latents.cast(self.dtype());
+            self.decoder.forward(match &self.post_quant_conv {
+                Some(conv) => dc_kernels::conv2d(conv, latents),
+                None => latents,
+            })
         })
     }
 }
