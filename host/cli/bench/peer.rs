@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -41,7 +42,10 @@ impl Peer {
     /// Milliseconds of a part; nothing where it does not have it.
     pub(super) fn time(&mut self, part: &str) -> anyhow::Result<Option<f64>> {
         writeln!(self.input, "{part}").with_context(|| format!("the peer `{}` is gone", self.name))?;
-        Ok(self.line()?.parse().ok())
+        let found = self.line()?.parse().ok();
+        // Its threads go on looking for work for a while.
+        std::thread::sleep(Duration::from_millis(30));
+        Ok(found)
     }
 
     /// Starts it afresh for its first image or step.
