@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `operation` | how a kernel reaches Burn's tensors, with its gradient |
 //! | `array` | tensors as slices, and slices as tensors |
-//! | `simd` | what the processor has, chosen at run time; vectors; exp and erf with stated errors |
+//! | `simd` | what the processor has, chosen at run time; vectors; exp and erf with stated errors; bfloat16 to float32 and back |
 //! | `elementwise` | functions of single values: SiLU, GELU and its quick approximation, GEGLU |
 //! | `attention` | attention by blocks, and the small matrix products it is made of |
 //! | `gemm` | larger matrix products, by a tile of registers; linear layers |

@@ -29,7 +29,7 @@ peer() { # dtype, device
     fi
 }
 # Kernels are right before they are fast.
-DC_GRAPH_TEST_DEVICE=$device cargo test --release --offline --features "$features" --lib -p dc-diffusion dreamcache
+DC_GRAPH_TEST_DEVICE=$device cargo test --release --offline --features "$features" --lib -p dc-diffusion -- dreamcache kernels_parity
 $program bench --device "$device" --dtype f32 --write "$results/$name-tiny.md"
 $program bench --device "$device" --dtype f16 --model random:sd15 --steps 20 --cold "$(peer f16 cuda)" --write "$results/$name-f16.md"
 $program bench --device cpu --dtype f32 --model random:sd15 --rounds 3 "$(peer f32 cpu)" --write "$results/$name-cpu.md"

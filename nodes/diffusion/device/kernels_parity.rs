@@ -51,6 +51,8 @@ const CONVOLUTIONS: &[Convolution] = &[
     ([2, 3], [9, 5], 1, 2, [0; 4]),
     ([8, 16], [16, 8], 3, 1, [1; 4]),
     ([8, 16], [16, 8], 3, 1, [2, 1, 0, 1]),
+    // Of half precision, more windows than a GPU lays out at once.
+    ([64, 4], [512, 256], 3, 1, [1; 4]),
 ];
 
 #[test]

@@ -26,8 +26,9 @@ use windows::Windows;
 
 use crate::attention::TILE;
 
-/// Bytes of windows that a convolution lays out at once.
-const WINDOWS: usize = 1 << 28;
+/// Bytes of windows that a convolution lays out at once: what every device of WebGPU binds as one buffer
+/// (`maxStorageBufferBindingSize`). Mesa's software driver makes no larger ones.
+const WINDOWS: usize = 1 << 27;
 
 /// Operations of a GPU, each by one kernel.
 #[backend_extension(Cube, Fusion)]

@@ -1,8 +1,8 @@
 //! Normalization of groups of values that lie side by side, on a GPU: group norm, and layer norm with one group a row.
 //!
 //! Burn makes one kernel of a norm's operators, in which one unit reads a whole group, three times. Of an outer layer of
-//! Stable Diffusion 1.5 that is 64 units with 40960 values each, where a GPU has thousands of them. Here a group is a
-//! cube's, and all its units read it side by side.
+//! Stable Diffusion 1.5 that is 32 units a picture with 40960 values each, where a GPU has thousands of them. Here a group
+//! is a cube's, and all its units read it side by side.
 
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
