@@ -7,15 +7,13 @@ use rayon::prelude::*;
 
 use super::winograd::{self, Square};
 use crate::array::Output;
-use crate::gemm::{COLUMNS, HALF, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target};
+use crate::gemm::{COLUMNS, Costs, HALF, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target, Tasks};
 use crate::simd::{Level, rounded};
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
 const DEPTH: usize = 192;
-/// Rows of weights at once: with [`DEPTH`] of each they stay in the second cache.
-const HEIGHT: usize = 384;
-/// Tiles beside each other at once, which share the rows of weights.
-const TILES: usize = 16;
+/// Weights come from memory and are turned, windows mostly lie in the cache as they are read.
+const COSTS: Costs = Costs { left: 30, right: 8 };
 
 /// Windows of images: each position `(y, x)` of a grid sees, of every channel, the values at
 /// `(y * stride + tap, x * stride + tap)`, which are zero outside.
@@ -84,18 +82,11 @@ fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]
         Output::Halves(y) => Shared::Halves(y.as_mut_ptr()),
     };
     let work = Work { level, packing, windows, weights, bias, rows, positions, columns, y };
-    let bands = rows.div_ceil(HEIGHT);
-    let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
-    // Some tasks a thread, so that no one waits long for the last; what is added up does not depend on it.
-    let at_once = (tiles * bands / (4 * rayon::current_num_threads())).clamp(1, TILES);
-    let stretches = tiles.div_ceil(at_once);
+    let Tasks { band, stretch, bands, stretches } = Tasks::of(rows, tiles, rayon::current_num_threads(), COSTS);
     (0..stretches * bands).into_par_iter().for_each_init(Room::default, |room, task| {
-        let (stretch, top) = (task / bands, task % bands * band);
-        let tiles = stretch * at_once..tiles.min((stretch + 1) * at_once);
-        if top < rows {
-            work.run(room, tiles, top..rows.min(top + band));
-        }
+        let (first, top) = (task / bands * stretch, task % bands * band);
+        work.run(room, first..tiles.min(first + stretch), top..rows.min(top + band));
     });
 }
 

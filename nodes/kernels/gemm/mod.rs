@@ -5,10 +5,12 @@ pub(crate) mod amx;
 mod linear;
 mod pack;
 mod product;
+mod share;
 mod tile;
 mod turn;
 
 pub use linear::linear;
 
 pub(crate) use pack::{Left, Matrix};
+pub(crate) use share::{Costs, Tasks};
 pub(crate) use tile::{COLUMNS, HALF, Multiplier, Onto, Operand, Packing, ROWS, Target, height};

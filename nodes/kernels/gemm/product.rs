@@ -5,16 +5,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::pack::{Left, Matrix, columns};
+use super::share::{Costs, HEIGHT, Tasks};
 use super::tile::{COLUMNS, HALF, Multiplier, Onto, Operand, Packing, ROWS, Target};
 use crate::array::Output;
 use crate::simd::{Level, rounded};
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of rows stay in the first cache.
 const DEPTH: usize = 192;
-/// Rows at once: with [`DEPTH`] of each they stay in the second cache.
-const HEIGHT: usize = 384;
-/// Tiles beside each other at once, which share the rows.
-const TILES: usize = 16;
+/// Either operand may be the weights, which come from memory and are turned.
+const COSTS: Costs = Costs { left: 15, right: 15 };
 /// Where there are fewer pieces of work than these, a great depth is cut into parts.
 const PIECES: usize = 16;
 
@@ -76,18 +75,11 @@ fn all(
         Output::Halves(c) => Shared::Halves(c.as_mut_ptr()),
     };
     let work = Work { level, packing, a, b, bias, depth, columns, c };
-    let bands = rows.div_ceil(HEIGHT);
-    let band = rows.div_ceil(bands).next_multiple_of(ROWS);
     let tiles = columns.div_ceil(COLUMNS);
-    // Some tasks a thread, so that no one waits long for the last; what is added up does not depend on it.
-    let at_once = (tiles * bands / (4 * rayon::current_num_threads())).clamp(1, TILES);
-    let stretches = tiles.div_ceil(at_once);
+    let Tasks { band, stretch, bands, stretches } = Tasks::of(rows, tiles, rayon::current_num_threads(), COSTS);
     (0..stretches * bands).into_par_iter().for_each_init(Room::default, |room, task| {
-        let (stretch, top) = (task / bands, task % bands * band);
-        if top < rows {
-            let columns = stretch * at_once * COLUMNS..columns.min((stretch + 1) * at_once * COLUMNS);
-            work.run(room, top..rows.min(top + band), columns);
-        }
+        let (first, top) = (task / bands * stretch * COLUMNS, task % bands * band);
+        work.run(room, top..rows.min(top + band), first..columns.min(first + stretch * COLUMNS));
     });
 }
 
