@@ -1,5 +1,7 @@
 //! The sizes of a convolution.
 
+use super::windows::Windows;
+
 /// A convolution without groups or dilation. Pairs are vertical, horizontal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
@@ -41,5 +43,18 @@ impl Geometry {
     pub(super) fn places(&self) -> impl Iterator<Item = [isize; 2]> {
         let at = |axis: usize, k: usize| k as isize - self.padding[axis] as isize;
         (0..self.kernel[0]).flat_map(move |y| (0..self.kernel[1]).map(move |x| [at(0, y), at(1, x)]))
+    }
+
+    /// What each output sees of images, at `taps`, which are the [`Self::places`].
+    pub(super) fn windows<'a, T>(&self, images: &'a [T], taps: &'a [[isize; 2]]) -> Windows<'a, T> {
+        Windows {
+            images,
+            batch: self.batch,
+            channels: self.in_channels,
+            size: self.input,
+            grid: self.output,
+            stride: self.stride,
+            taps,
+        }
     }
 }

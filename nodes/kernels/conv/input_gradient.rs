@@ -42,7 +42,8 @@ fn positions_of(level: Level, geometry: &Geometry, remainder: [usize; 2], weight
     }
     let grid: [usize; 2] =
         std::array::from_fn(|axis| input[axis].saturating_sub(remainder[axis]).div_ceil(stride[axis]));
-    let windows = Windows { images: dy, batch, channels: out_channels, size: output, grid, stride: [1, 1], taps };
+    let windows =
+        Windows { images: dy, batch, channels: out_channels, size: output, grid, stride: [1, 1], taps: &taps };
     if stride == [1, 1] {
         return product(level, &windows, &turned, None, dx);
     }

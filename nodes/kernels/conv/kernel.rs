@@ -1,7 +1,5 @@
 //! The operation on tensors.
 
-use std::borrow::Cow;
-
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
@@ -11,7 +9,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::input_gradient::input_gradient;
 use super::weight_gradient::weight_gradient;
-use super::windows::{Windows, product, product_of_pairs};
+use super::windows::{product, product_of_halves};
 use crate::array::{Output, contiguous, dims, filled, filled_tensor, halves, tensor, values, widened};
 use crate::operation::{Operation, apply, on_cpu};
 use crate::simd::Level;
@@ -94,26 +92,15 @@ impl<const N: usize> Operation<N> for Kernel {
         let geometry = &self.geometry;
         let bias = bias.map(widened);
         let bias = bias.as_ref().map(values);
-        let pairs = self.level.takes_pairs();
-        let images = match pairs {
-            true => Cow::Owned(pairs_of_channels(&halves(&x)[..x.layout().num_elements()], geometry.in_size())),
-            false => Cow::Borrowed(values(&x)),
-        };
-        let windows = Windows {
-            images: &images,
-            batch: geometry.batch,
-            channels: if pairs { geometry.in_channels / 2 } else { geometry.in_channels },
-            size: geometry.input,
-            grid: geometry.output,
-            stride: geometry.stride,
-            taps: geometry.places().collect(),
-        };
+        let taps: Vec<[isize; 2]> = geometry.places().collect();
         let shape = [geometry.batch, geometry.out_channels, geometry.output[0], geometry.output[1]];
         let y = filled_tensor(x.dtype(), shape, |y| match y {
-            Output::Halves(y) => product_of_pairs(self.level, &windows, halves(&weight), bias, y),
-            Output::Singles(y) => product(self.level, &windows, values(&weight), bias, y),
+            Output::Halves(y) => {
+                let windows = geometry.windows(&halves(&x)[..x.layout().num_elements()], &taps);
+                product_of_halves(self.level, &windows, halves(&weight), bias, y);
+            }
+            Output::Singles(y) => product(self.level, &geometry.windows(values(&x), &taps), values(&weight), bias, y),
         });
-        drop(images);
         (y, [x, weight])
     }
 
@@ -143,24 +130,6 @@ impl<const N: usize> Operation<N> for Kernel {
             })
         })
     }
-}
-
-/// Channels of bfloat16 two by two, each pair of values in the place of one.
-///
-/// # Shapes
-/// - x: `[batch, channels, size]`
-/// - result: `[batch, channels / 2, size]`
-fn pairs_of_channels(x: &[u16], size: usize) -> Vec<f32> {
-    let (paired, ()) = filled(x.len() / 2, |paired| {
-        let channels = x.par_chunks_exact((2 * size).max(1));
-        paired.par_chunks_exact_mut(size.max(1)).zip(channels).for_each(|(paired, channels)| {
-            let (first, second) = channels.split_at(size);
-            for ((pair, first), second) in paired.iter_mut().zip(first).zip(second) {
-                *pair = f32::from_bits(u32::from(*first) | u32::from(*second) << 16);
-            }
-        });
-    });
-    paired
 }
 
 /// The sums over all positions of each channel.
@@ -224,6 +193,9 @@ mod tests {
         square([2, 50, 40], 16, 3, 1, 1),
         square([9, 40, 44], 9, 3, 1, 1),
         square([2, 40, 200], 17, 3, 1, 0),
+        square([3, 96, 130], 24, 3, 1, 1),
+        // More channels and more tiles than are transformed at once.
+        square([1, 200, 64], 48, 3, 1, 1),
         Case { sizes: [3, 40, 50], input: [11, 24], kernel: [3, 3], stride: [1, 1], padding: [(2, 0), (0, 2)] },
         Case { sizes: [1, 70, 400], input: [5, 7], kernel: [3, 3], stride: [1, 1], padding: [(1, 1), (1, 1)] },
     ];

@@ -1,21 +1,29 @@
-//! Winograd's transforms of F(2x2, 3x3), see [`super::winograd`]: `B^T d B` of inputs, `G g G^T` of weights, `A^T m A` of
+//! Winograd's transforms of F(4x4, 3x3), see [`super::winograd`]: `B^T d B` of inputs, `G g G^T` of weights, `A^T m A` of
 //! sums. Not written with vectors, but compiled for those of the processor.
 //!
-//! Places are numbered row by row. Tiles are transformed in runs of `L` beside each other.
+//! Places are numbered row by row. 32 tiles are transformed at once; in images they are runs of `L` beside each other.
 
+use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::gemm::COLUMNS;
+use crate::gemm::{COLUMNS, turned};
+use crate::simd::Number;
 
+/// The side of a tile of the output.
+pub(super) const TILE: usize = 4;
+/// The side of what it sees of the input.
+pub(super) const SEEN: usize = TILE + 2;
 /// Places of a transformed tile.
-pub(super) const PLACES: usize = 16;
+pub(super) const PLACES: usize = SEEN * SEEN;
+/// Weights of a pair of channels.
+const TAPS: usize = 9;
 
 /// Tiles of images, from the first of which one is done: a whole number of runs.
 #[derive(Clone, Debug)]
 pub(super) struct Tiles {
-    /// In the order of images and rows, `[batch, down, across]`.
+    /// In the order of images and rows, `[batch, down, across]`, at most 32.
     pub(super) own: Range<usize>,
     pub(super) down: usize,
     pub(super) across: usize,
@@ -27,48 +35,76 @@ impl Tiles {
         [32, 16, 8, 4, 2].into_iter().find(|run| self.across.is_multiple_of(*run)).unwrap_or(1)
     }
 
-    /// Image, row and column of a tile.
-    fn place(&self, tile: usize) -> [usize; 3] {
-        [tile / self.across / self.down, tile / self.across % self.down, tile % self.across]
+    /// Image, row and column of the first tile of each run of `L`.
+    fn places<const L: usize>(&self) -> [[usize; 3]; COLUMNS] {
+        std::array::from_fn(|i| {
+            let tile = self.own.start + i * L;
+            [tile / self.across / self.down, tile / self.across % self.down, tile % self.across]
+        })
     }
 }
 
-/// `B^T d`, or `d B`: of four values.
+/// `B^T d`, or `d B`: of six values.
 #[inline(always)]
-fn input([a, b, c, d]: [f32; 4]) -> [f32; 4] {
-    [a - c, b + c, c - b, b - d]
+pub(super) fn input([a, b, c, d, e, f]: [f32; SEEN]) -> [f32; SEEN] {
+    let (near, far) = (e - 2.0 * c, e - 0.5 * c);
+    let (near_odd, far_odd) = (FRAC_1_SQRT_2 * (d - 2.0 * b), SQRT_2 * (d - 0.5 * b));
+    [a + e - 2.5 * c, near + near_odd, near - near_odd, far + far_odd, far - far_odd, b + f - 2.5 * d]
 }
+
+/// What the polynomials at 0 and at all points but one make at that one, inverted.
+const NEAR: f32 = -2.0 / 3.0;
+const FAR: f32 = 1.0 / 6.0;
 
 /// `G g`, or `g G^T`: of three values.
 #[inline(always)]
-fn weight([a, b, c]: [f32; 3]) -> [f32; 4] {
-    let (outer, inner) = (0.5 * (a + c), 0.5 * b);
-    [a, outer + inner, outer - inner, c]
+fn weight([a, b, c]: [f32; 3]) -> [f32; SEEN] {
+    let (near, far) = (NEAR * (a + 0.5 * c), FAR * (a + 2.0 * c));
+    let (near_odd, far_odd) = (NEAR * FRAC_1_SQRT_2 * b, FAR * SQRT_2 * b);
+    [a, near + near_odd, near - near_odd, far + far_odd, far - far_odd, c]
 }
 
-/// `A^T m`, or `m A`: of four values.
+/// `A^T m`, or `m A`: of six values.
 #[inline(always)]
-fn sum([a, b, c, d]: [f32; 4]) -> [f32; 2] {
-    [a + b + c, b - c - d]
+fn sum([a, b, c, d, e, f]: [f32; SEEN]) -> [f32; TILE] {
+    let (near, far) = (b + c, d + e);
+    let (near_odd, far_odd) = (FRAC_1_SQRT_2 * (b - c), SQRT_2 * (d - e));
+    [a + near + far, near_odd + far_odd, 0.5 * near + 2.0 * far, 0.5 * near_odd + 2.0 * far_odd + f]
+}
+
+/// `A y`, or `y A^T`: of four values, backwards through [`sum`].
+#[inline(always)]
+pub(super) fn spread([a, b, c, d]: [f32; TILE]) -> [f32; SEEN] {
+    let (near, far) = (a + 0.5 * c, a + 2.0 * c);
+    let (near_odd, far_odd) = (FRAC_1_SQRT_2 * (b + 0.5 * d), SQRT_2 * (b + 2.0 * d));
+    [a, near + near_odd, near - near_odd, far + far_odd, far - far_odd, d]
+}
+
+/// `G^T u`, or `u G`: of six values, backwards through [`weight`].
+#[inline(always)]
+pub(super) fn gradient([a, b, c, d, e, f]: [f32; SEEN]) -> [f32; 3] {
+    let (near, far) = (NEAR * (b + c), FAR * (d + e));
+    let (near_odd, far_odd) = (NEAR * FRAC_1_SQRT_2 * (b - c), FAR * SQRT_2 * (d - e));
+    [a + near + far, near_odd + far_odd, 0.5 * near + 2.0 * far + f]
 }
 
 /// Values of images in tiles, for the right operand of a product.
-pub(super) struct Inputs<'a> {
+pub(super) struct Inputs<'a, T> {
     pub(super) tiles: Tiles,
     /// `[batch, channels, height, width]`
-    pub(super) images: &'a [f32],
+    pub(super) images: &'a [T],
     pub(super) channels: usize,
     pub(super) size: [usize; 2],
     /// Where the first tile of an image begins.
     pub(super) corner: [isize; 2],
     /// The channels that are wanted.
     pub(super) own: Range<usize>,
-    /// `[16, tiles / 32, depth, 32]`, with `pitch` values from a place to the next, and from 32 tiles to the next.
+    /// `[36, channels, 32]`, with `pitch` values from a place to the next.
     pub(super) into: &'a mut [f32],
-    pub(super) pitch: [usize; 2],
+    pub(super) pitch: usize,
 }
 
-impl WithSimd for Inputs<'_> {
+impl<T: Number> WithSimd for Inputs<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -85,128 +121,165 @@ impl WithSimd for Inputs<'_> {
 }
 
 #[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Inputs<'_> {
-    /// A run of `L` tiles is `P` pairs of values wide.
+impl<T: Number> Inputs<'_, T> {
+    /// With runs of `L` tiles, each less than `P` times four values wide.
     #[inline(always)]
     fn runs<const L: usize, const P: usize>(self) {
-        let Self { tiles, images, channels, size: [height, width], corner, own, into, pitch } = self;
-        for first in tiles.own.clone().step_by(L) {
-            let [image, y, x] = tiles.place(first);
-            let (y, x) = (2 * y as isize + corner[0], 2 * x as isize + corner[1]);
-            let at = first - tiles.own.start;
-            let at = at / COLUMNS * pitch[1] + at % COLUMNS;
-            for (k, channel) in own.clone().enumerate() {
+        let Self { ref tiles, images, channels, size: [height, width], corner, ref own, into, pitch } = self;
+        let places = tiles.places::<L>();
+        for (k, channel) in own.clone().enumerate() {
+            // The value at a row and a column of what each tile sees.
+            let mut seen = [[[0.0_f32; COLUMNS]; SEEN]; SEEN];
+            for (first, [image, y, x]) in (0..COLUMNS).step_by(L).zip(&places).take(tiles.own.len().div_ceil(L)) {
+                let (y, x) = ((TILE * y) as isize + corner[0], (TILE * x) as isize + corner[1]);
                 let channel = &images[(image * channels + channel) * height * width..][..height * width];
-                let mut rows = [[[0.0_f32; L]; 4]; 4];
-                for (i, row) in rows.iter_mut().enumerate() {
+                for (i, seen) in seen.iter_mut().enumerate() {
                     if let Some(y) = usize::try_from(y + i as isize).ok().filter(|y| *y < height) {
-                        *row = horizontal::<L, P>(&channel[y * width..][..width], x);
+                        columns::<T, L, P>(&channel[y * width..][..width], x, seen, first);
                     }
                 }
-                for column in 0..4 {
-                    let mut values = [[0.0_f32; L]; 4];
-                    for j in 0..L {
-                        let found =
-                            input([rows[0][column][j], rows[1][column][j], rows[2][column][j], rows[3][column][j]]);
-                        for (values, found) in values.iter_mut().zip(found) {
-                            values[j] = found;
-                        }
-                    }
-                    for (row, values) in values.iter().enumerate() {
-                        into[(4 * row + column) * pitch[0] + at + k * COLUMNS..][..L].copy_from_slice(values);
-                    }
+            }
+            let mut rows = [[[0.0_f32; COLUMNS]; SEEN]; SEEN];
+            for (row, seen) in rows.iter_mut().zip(&seen) {
+                *row = of_lanes(seen.each_ref(), input);
+            }
+            for column in 0..SEEN {
+                let row = |row: usize| &rows[row][column];
+                let values = of_lanes([row(0), row(1), row(2), row(3), row(4), row(5)], input);
+                for (row, values) in values.iter().enumerate() {
+                    into[(SEEN * row + column) * pitch + k * COLUMNS..][..COLUMNS].copy_from_slice(values);
                 }
             }
         }
     }
 }
 
-/// Of a row of an image, from `x` on.
+/// A transform of the values of each lane.
 #[inline(always)]
-fn horizontal<const L: usize, const P: usize>(row: &[f32], x: isize) -> [[f32; L]; 4] {
-    let mut pairs = [[0.0_f32; 2]; P];
-    let padded = pairs.as_flattened_mut();
-    if x == -1 && row.len() == 2 * L {
-        padded[1..2 * L + 1].copy_from_slice(&row[..2 * L]);
-    } else if let Ok(x) = usize::try_from(x)
-        && x + 2 * P <= row.len()
-    {
-        padded.copy_from_slice(&row[x..][..2 * P]);
-    } else {
-        let start = x.min(0).unsigned_abs().min(2 * P);
-        let end = (row.len() as isize - x).clamp(start as isize, 2 * P as isize) as usize;
-        padded[start..end].copy_from_slice(&row[(x + start as isize) as usize..][..end - start]);
-    }
-    let mut found = [[0.0_f32; L]; 4];
+pub(super) fn of_lanes<const L: usize, const N: usize, const M: usize>(
+    values: [&[f32; L]; N],
+    transform: impl Fn([f32; N]) -> [f32; M],
+) -> [[f32; L]; M] {
+    let mut found = [[0.0_f32; L]; M];
     for j in 0..L {
-        let values = input([pairs[j][0], pairs[j][1], pairs[j + 1][0], pairs[j + 1][1]]);
-        for (found, value) in found.iter_mut().zip(values) {
+        let mut lane = [0.0; N];
+        for (lane, values) in lane.iter_mut().zip(values) {
+            *lane = values[j];
+        }
+        for (found, value) in found.iter_mut().zip(transform(lane)) {
             found[j] = value;
         }
     }
     found
 }
 
-/// The weights of a stripe of rows, for the left operand of a product.
-pub(super) struct Weights<'a> {
-    /// `[rows, channels, 9]`
-    pub(super) weights: &'a [f32],
-    pub(super) channels: usize,
-    /// Where in the weights each of the nine is.
-    pub(super) order: [usize; 9],
-    pub(super) rows: Range<usize>,
-    pub(super) own: Range<usize>,
-    /// `[16, depth, height]`, overwritten as far as there are rows.
-    pub(super) into: &'a mut [f32],
-    pub(super) height: usize,
+/// The values of a row of an image, from `x` on, by their columns in what a run of tiles sees, that begins at `first`.
+#[inline(always)]
+fn columns<T: Number, const L: usize, const P: usize>(
+    row: &[T],
+    x: isize,
+    seen: &mut [[f32; COLUMNS]; SEEN],
+    first: usize,
+) {
+    let mut fours = [[T::default(); TILE]; P];
+    let padded = fours.as_flattened_mut();
+    if x == -1 && row.len() == TILE * L {
+        padded[1..TILE * L + 1].copy_from_slice(&row[..TILE * L]);
+    } else if let Ok(x) = usize::try_from(x)
+        && x + TILE * P <= row.len()
+    {
+        padded.copy_from_slice(&row[x..][..TILE * P]);
+    } else {
+        let start = x.min(0).unsigned_abs().min(TILE * P);
+        let end = (row.len() as isize - x).clamp(start as isize, (TILE * P) as isize) as usize;
+        padded[start..end].copy_from_slice(&row[(x + start as isize) as usize..][..end - start]);
+    }
+    let mut streams = [[0.0_f32; P]; TILE];
+    for j in 0..P {
+        for (stream, value) in streams.iter_mut().zip(fours[j]) {
+            stream[j] = value.wide();
+        }
+    }
+    for (column, seen) in seen.iter_mut().enumerate() {
+        seen[first..][..L].copy_from_slice(&streams[column % TILE][column / TILE..][..L]);
+    }
 }
 
-impl WithSimd for Weights<'_> {
+/// The weights of some rows and channels, for the left operand of a product.
+pub(super) struct Weights<'a, T> {
+    /// `[rows, channels, 9]`
+    pub(super) weights: &'a [T],
+    pub(super) channels: usize,
+    /// Where in the weights each of the nine is.
+    pub(super) order: [usize; TAPS],
+    pub(super) rows: Range<usize>,
+    pub(super) own: Range<usize>,
+    /// `[36, rows / height, channels, height]`, the places evenly apart, overwritten, with anything in the rows that are
+    /// too many.
+    pub(super) into: &'a mut [f32],
+    pub(super) height: usize,
+    /// Room for the weights of a stripe, before and after they are turned.
+    pub(super) room: &'a mut [Vec<f32>; 2],
+}
+
+impl<T: Number> WithSimd for Weights<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         match self.height {
-            8 => self.stripe::<8>(),
-            6 => self.stripe::<6>(),
-            _ => self.stripe::<2>(),
+            8 => self.stripes::<8, 16>(),
+            6 => self.stripes::<6, 12>(),
+            _ => self.stripes::<2, 4>(),
         }
     }
 }
 
 #[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Weights<'_> {
+impl<T: Number> Weights<'_, T> {
+    /// Of rows in stripes of `H`, `P` weights, of two channels, at once.
     #[inline(always)]
-    fn stripe<const H: usize>(self) {
-        let Self { weights, channels, order, rows, own, into, .. } = self;
-        let size = into.len() / PLACES;
-        for (k, channel) in own.enumerate() {
-            let mut g = [[0.0_f32; H]; 9];
-            for (i, row) in rows.clone().enumerate().take(H) {
-                let from = &weights[(row * channels + channel) * 9..][..9];
-                for (g, &at) in g.iter_mut().zip(&order) {
-                    g[i] = from[at];
+    fn stripes<const H: usize, const P: usize>(self) {
+        let Self { weights, channels, order, rows, own, into, room: [lines, steps], .. } = self;
+        let len = own.len() * TAPS;
+        lines.resize(H * len, 0.0);
+        // The second one of a last pair may not be there.
+        steps.resize(H * (len + TAPS), 0.0);
+        let pitch = into.len() / PLACES;
+        for (stripe, row) in rows.clone().step_by(H).enumerate() {
+            // The last row stands in for those that there are not.
+            for (row, line) in (row..).map(|row| row.min(rows.end - 1)).zip(lines.chunks_exact_mut(len)) {
+                let from = &weights[(row * channels + own.start) * TAPS..][..len];
+                for (line, value) in line.iter_mut().zip(from) {
+                    *line = value.wide();
                 }
             }
-            let mut rows = [[[0.0_f32; H]; 3]; 4];
-            for column in 0..3 {
-                for i in 0..H {
-                    let found = weight([g[column][i], g[3 + column][i], g[6 + column][i]]);
+            let line = |i: usize| &lines[i * len..][..len];
+            turned(std::array::from_fn(line), &mut steps.as_chunks_mut::<H>().0[..len]);
+            for k in (0..own.len()).step_by(2) {
+                let [first, second] = [0, 1].map(|i| &steps[(k + i) * TAPS * H..][..TAPS * H]);
+                let mut g = [[0.0_f32; P]; TAPS];
+                for (g, at) in g.iter_mut().zip(order) {
+                    g[..H].copy_from_slice(&first[at * H..][..H]);
+                    g[H..].copy_from_slice(&second[at * H..][..H]);
+                }
+                let mut rows = [[[0.0_f32; P]; 3]; SEEN];
+                for column in 0..3 {
+                    let found = of_lanes([&g[column], &g[3 + column], &g[6 + column]], weight);
                     for (row, found) in rows.iter_mut().zip(found) {
-                        row[column][i] = found;
+                        row[column] = found;
                     }
                 }
-            }
-            for (row, [a, b, c]) in rows.iter().enumerate() {
-                let mut values = [[0.0_f32; H]; 4];
-                for i in 0..H {
-                    let found = weight([a[i], b[i], c[i]]);
-                    for (values, found) in values.iter_mut().zip(found) {
-                        values[i] = found;
+                let count = P.min((own.len() - k) * H);
+                for (row, found) in rows.iter().enumerate() {
+                    let values = of_lanes(found.each_ref(), weight);
+                    for (column, values) in values.iter().enumerate() {
+                        let into = &mut into[(SEEN * row + column) * pitch + (stripe * own.len() + k) * H..];
+                        match into.first_chunk_mut() {
+                            Some(into) if count == P => *into = *values,
+                            _ => into[..count].copy_from_slice(&values[..count]),
+                        }
                     }
-                }
-                for (column, values) in values.iter().enumerate() {
-                    into[(4 * row + column) * size + k * H..][..H].copy_from_slice(values);
                 }
             }
         }
@@ -214,20 +287,21 @@ impl Weights<'_> {
 }
 
 /// Sums of products as tiles of the output.
-pub(super) struct Outputs<'a> {
+pub(super) struct Outputs<'a, T> {
     pub(super) tiles: Tiles,
-    /// `[16, tiles / 32, rows, 32]`, with `pitch` values from a place to the next.
+    /// `[36, rows, 32]`, the places evenly apart.
     pub(super) sums: &'a [f32],
-    pub(super) pitch: usize,
-    pub(super) rows: usize,
+    /// Those whose sums these are, of `all_rows`.
+    pub(super) rows: Range<usize>,
+    pub(super) all_rows: usize,
     pub(super) bias: Option<&'a [f32]>,
     /// Height and width of the output.
     pub(super) grid: [usize; 2],
-    /// `[batch, rows, grid]`, of which the own tiles are written.
-    pub(super) y: *mut f32,
+    /// `[batch, all_rows, grid]`, of which the own tiles are written.
+    pub(super) y: *mut T,
 }
 
-impl WithSimd for Outputs<'_> {
+impl<T: Number> WithSimd for Outputs<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -244,40 +318,46 @@ impl WithSimd for Outputs<'_> {
 }
 
 #[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
-impl Outputs<'_> {
+impl<T: Number> Outputs<'_, T> {
     #[inline(always)]
     fn runs<const L: usize>(self) {
-        let Self { ref tiles, sums, pitch, rows, bias, grid: [height, width], y: to } = self;
-        for first in tiles.own.clone().step_by(L) {
-            let [image, y, x] = tiles.place(first);
-            let (y, x) = (2 * y, 2 * x);
-            let at = first - tiles.own.start;
-            let at = at / COLUMNS * rows * COLUMNS + at % COLUMNS;
-            for row in 0..rows {
-                let bias = bias.map_or(0.0, |bias| bias[row]);
-                let mut upper = [[0.0_f32; L]; 4];
-                let mut lower = [[0.0_f32; L]; 4];
-                for column in 0..4 {
-                    let at = column * pitch + at + row * COLUMNS;
-                    let (a, b) = (&sums[at..][..L], &sums[at + 4 * pitch..][..L]);
-                    let (c, d) = (&sums[at + 8 * pitch..][..L], &sums[at + 12 * pitch..][..L]);
-                    for j in 0..L {
-                        [upper[column][j], lower[column][j]] = sum([a[j], b[j], c[j], d[j]]);
-                    }
+        let Self { ref tiles, sums, ref rows, all_rows, bias, grid: [height, width], y: to } = self;
+        let pitch = sums.len() / PLACES;
+        let places = tiles.places::<L>();
+        for (i, row) in rows.clone().enumerate() {
+            let bias = bias.map_or(0.0, |bias| bias[row]);
+            let mut lines = [[[0.0_f32; COLUMNS]; SEEN]; TILE];
+            for column in 0..SEEN {
+                let mut places = [[0.0_f32; COLUMNS]; SEEN];
+                for (r, place) in places.iter_mut().enumerate() {
+                    place.copy_from_slice(&sums[(SEEN * r + column) * pitch + i * COLUMNS..][..COLUMNS]);
                 }
-                for (i, [a, b, c, d]) in [upper, lower].iter().enumerate().take(height - y) {
-                    let mut pairs = [[0.0_f32; 2]; L];
+                for (line, found) in lines.iter_mut().zip(of_lanes(places.each_ref(), sum)) {
+                    line[column] = found;
+                }
+            }
+            let mut found = [[[0.0_f32; COLUMNS]; TILE]; TILE];
+            for (found, line) in found.iter_mut().zip(&lines) {
+                *found = of_lanes(line.each_ref(), |lane| {
+                    let [a, b, c, d] = sum(lane);
+                    [a + bias, b + bias, c + bias, d + bias]
+                });
+            }
+            for (first, [image, y, x]) in (0..COLUMNS).step_by(L).zip(&places).take(tiles.own.len().div_ceil(L)) {
+                let (y, x) = (TILE * y, TILE * x);
+                let count = (width - x).min(TILE * L);
+                for (i, found) in found.iter().enumerate().take(height - y) {
+                    let [a, b, c, d] = found.each_ref().map(|found| &found[first..][..L]);
+                    let mut fours = [[T::default(); TILE]; L];
                     for j in 0..L {
-                        let [left, right] = sum([a[j], b[j], c[j], d[j]]);
-                        pairs[j] = [left + bias, right + bias];
+                        fours[j] = [a[j], b[j], c[j], d[j]].map(T::narrow);
                     }
-                    let count = (width - x).min(2 * L);
                     // SAFETY: the values lie in the row of these tiles, which are the caller's own.
                     unsafe {
-                        let to = to.add(((image * rows + row) * height + y + i) * width + x);
-                        let from = pairs.as_flattened().as_ptr();
-                        if count == 2 * L {
-                            from.copy_to_nonoverlapping(to, 2 * L);
+                        let to = to.add(((image * all_rows + row) * height + y + i) * width + x);
+                        let from = fours.as_flattened().as_ptr();
+                        if count == TILE * L {
+                            from.copy_to_nonoverlapping(to, TILE * L);
                         } else {
                             from.copy_to_nonoverlapping(to, count);
                         }

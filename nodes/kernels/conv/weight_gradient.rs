@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::{winograd, winograd_gradient};
+use super::winograd_gradient;
 use crate::gemm::{COLUMNS, Multiplier, Onto, Operand, ROWS};
 use crate::simd::Level;
 
@@ -26,7 +26,7 @@ pub(super) fn parts_of(weights: usize) -> usize {
 /// - dy: `[batch, out_channels, output]`
 /// - dw: `[out_channels, in_channels, kernel]`, overwritten
 pub(super) fn weight_gradient(level: Level, geometry: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    if winograd::pays_backwards(geometry) {
+    if winograd_gradient::pays(geometry) {
         return winograd_gradient::weight_gradient(level, geometry, x, dy, dw);
     }
     let depth = geometry.depth();

@@ -7,19 +7,23 @@ use rayon::prelude::*;
 
 use super::winograd::{self, Square};
 use crate::array::Output;
-use crate::gemm::{COLUMNS, Costs, HALF, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target, Tasks};
+use crate::array::filled;
+use crate::gemm::{
+    COLUMNS, Costs, HALF, HEIGHT, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target, Tasks,
+};
 use crate::simd::{Level, rounded};
 
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of weights stay in the first cache.
 const DEPTH: usize = 192;
 /// Weights come from memory and are turned, windows mostly lie in the cache as they are read.
-const COSTS: Costs = Costs { left: 30, right: 8 };
+const COSTS: Costs = Costs { left: 30, right: 8, height: HEIGHT };
 
 /// Windows of images: each position `(y, x)` of a grid sees, of every channel, the values at
 /// `(y * stride + tap, x * stride + tap)`, which are zero outside.
-pub(super) struct Windows<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Windows<'a, T> {
     /// `[batch, channels, size]`
-    pub(super) images: &'a [f32],
+    pub(super) images: &'a [T],
     pub(super) batch: usize,
     pub(super) channels: usize,
     /// Height and width of the images.
@@ -28,7 +32,7 @@ pub(super) struct Windows<'a> {
     pub(super) grid: [usize; 2],
     pub(super) stride: [usize; 2],
     /// Where a window looks, from its position.
-    pub(super) taps: Vec<[isize; 2]>,
+    pub(super) taps: &'a [[isize; 2]],
 }
 
 /// Weights `[rows, channels * taps]` times the windows, and a bias for each row.
@@ -37,30 +41,68 @@ pub(super) struct Windows<'a> {
 /// - weights: `[rows, channels, taps]`
 /// - bias: `[rows]`
 /// - y: `[batch, rows, grid]`, overwritten
-pub(super) fn product(level: Level, windows: &Windows, weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let positions = windows.grid[0] * windows.grid[1];
-    let columns = windows.batch * positions;
-    if y.is_empty() {
-        return;
-    }
-    let rows = y.len() / columns;
-    assert_eq!(y.len(), rows * columns, "an output of {} values for {columns} windows", y.len());
-    assert_eq!(weights.len(), rows * windows.channels * windows.taps.len(), "weights of {rows} rows");
-    assert_eq!(windows.images.len(), windows.batch * windows.channels * windows.size[0] * windows.size[1], "images");
-    if let Some(square) = Square::of(windows, rows) {
+pub(super) fn product(level: Level, windows: &Windows<f32>, weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let Some(rows) = windows.rows(weights.len(), y.len()) else { return };
+    if let Some(square) = Square::of(level, windows, rows) {
         return winograd::product(level, windows, square, weights, bias, y);
     }
     let weights = Matrix { values: weights, row: windows.channels * windows.taps.len(), column: 1 };
     direct(level, windows, Weights::Singles(weights), bias, Output::Singles(y));
 }
 
-/// [`product`] where each value of the images is a pair of bfloat16s, of two channels, with an output of bfloat16s.
+/// [`product`] of bfloat16s, on a level that takes pairs of them, which here are those of an even number of channels.
+pub(super) fn product_of_halves(
+    level: Level,
+    windows: &Windows<u16>,
+    weights: &[u16],
+    bias: Option<&[f32]>,
+    y: &mut [u16],
+) {
+    assert!(level.takes_pairs() && windows.channels.is_multiple_of(2), "{} channels on {level:?}", windows.channels);
+    let Some(rows) = windows.rows(weights.len(), y.len()) else { return };
+    if let Some(square) = Square::of(level, windows, rows) {
+        return winograd::product(level, windows, square, weights, bias, y);
+    }
+    let &Windows { images, batch, channels, size, grid, stride, taps } = windows;
+    let images = &pairs_of_channels(images, size[0] * size[1]);
+    let windows = Windows { images, batch, channels: channels / 2, size, grid, stride, taps };
+    direct(level, &windows, Weights::Pairs(weights), bias, Output::Halves(y));
+}
+
+/// Channels of bfloat16 two by two, each pair of values in the place of one.
 ///
 /// # Shapes
-/// - weights: `[rows, 2 * channels, taps]`, bfloat16
-pub(super) fn product_of_pairs(level: Level, windows: &Windows, weights: &[u16], bias: Option<&[f32]>, y: &mut [u16]) {
-    assert!(level.takes_pairs(), "pairs on {level:?}");
-    direct(level, windows, Weights::Pairs(weights), bias, Output::Halves(y));
+/// - x: `[batch, channels, size]`
+/// - result: `[batch, channels / 2, size]`
+fn pairs_of_channels(x: &[u16], size: usize) -> Vec<f32> {
+    let (paired, ()) = filled(x.len() / 2, |paired| {
+        let channels = x.par_chunks_exact((2 * size).max(1));
+        paired.par_chunks_exact_mut(size.max(1)).zip(channels).for_each(|(paired, channels)| {
+            let (first, second) = channels.split_at(size);
+            for ((pair, first), second) in paired.iter_mut().zip(first).zip(second) {
+                *pair = f32::from_bits(u32::from(*first) | u32::from(*second) << 16);
+            }
+        });
+    });
+    paired
+}
+
+impl<T> Windows<'_, T> {
+    /// The rows of an output of so many values; none where it is empty.
+    ///
+    /// # Panics
+    /// When something has another number of values than there must be.
+    fn rows(&self, weights: usize, y: usize) -> Option<usize> {
+        let columns = self.batch * self.grid[0] * self.grid[1];
+        if y == 0 {
+            return None;
+        }
+        let rows = y / columns;
+        assert_eq!(y, rows * columns, "an output of {y} values for {columns} windows");
+        assert_eq!(weights, rows * self.channels * self.taps.len(), "weights of {rows} rows");
+        assert_eq!(self.images.len(), self.batch * self.channels * self.size[0] * self.size[1], "images");
+        Some(rows)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -69,12 +111,9 @@ enum Weights<'a> {
     Pairs(&'a [u16]),
 }
 
-fn direct(level: Level, windows: &Windows, weights: Weights, bias: Option<&[f32]>, y: Output) {
+fn direct(level: Level, windows: &Windows<f32>, weights: Weights, bias: Option<&[f32]>, y: Output) {
     let positions = windows.grid[0] * windows.grid[1];
     let columns = windows.batch * positions;
-    if y.len() == 0 {
-        return;
-    }
     let rows = y.len() / columns;
     let packing = Packing::of(level);
     let y = match y {
@@ -111,7 +150,7 @@ struct Room {
 struct Work<'a> {
     level: Level,
     packing: Packing,
-    windows: &'a Windows<'a>,
+    windows: &'a Windows<'a, f32>,
     weights: Weights<'a>,
     bias: Option<&'a [f32]>,
     rows: usize,

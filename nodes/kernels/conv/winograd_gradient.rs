@@ -1,5 +1,5 @@
 //! The gradient of the weights of 3 x 3 by the transforms of [`super::winograd`], read backwards: the output's gradient
-//! becomes `A dY A^T`, each of the 16 places a product of matrices over all tiles, and `G^T dU G` the gradient.
+//! becomes `A dY A^T`, each of the 36 places a product of matrices over all tiles, and `G^T dU G` the gradient.
 //!
 //! The products run over tiles, so here it is channels that lie side by side.
 
@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::transform::PLACES;
+use super::transform::{PLACES, SEEN, TILE, gradient, input, of_lanes, spread};
 use super::weight_gradient::parts_of;
 use crate::gemm::{COLUMNS, Multiplier, Onto, Operand, ROWS, height};
 use crate::simd::Level;
@@ -17,10 +17,19 @@ use crate::simd::Level;
 /// Tiles at once, in whole rows of tiles: those of 32 channels stay in the first cache.
 const DEPTH: usize = 128;
 
+/// Whether it pays, as for [`super::winograd`].
+pub(super) fn pays(geometry: &Geometry) -> bool {
+    let tiles = geometry.batch * geometry.output.map(|size| size.div_ceil(TILE)).iter().product::<usize>();
+    let square = geometry.kernel == [3, 3] && geometry.stride == [1, 1];
+    let (channels, rows) = (geometry.in_channels, geometry.out_channels);
+    let direct = channels * rows * geometry.taps() * geometry.batch * geometry.out_size();
+    square && channels * rows * (PLACES * tiles + 2000) + 800 * tiles * (channels + rows) < direct
+}
+
 /// As [`super::weight_gradient`]'s.
 pub(super) fn weight_gradient(level: Level, geometry: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let &Geometry { batch, in_channels, out_channels, output, .. } = geometry;
-    let [down, across] = output.map(|size| size.div_ceil(2));
+    let [down, across] = output.map(|size| size.div_ceil(TILE));
     let rows = batch * down;
     let at_once = (DEPTH / across).max(1);
     let part = rows.div_ceil(parts_of(dw.len())).next_multiple_of(at_once);
@@ -57,21 +66,22 @@ pub(super) fn weight_gradient(level: Level, geometry: &Geometry, x: &[f32], dy: 
                     values.iter_mut().zip(&sums[at..]).for_each(|(value, sum)| *value += sum);
                 }
             }
-            for (i, dw) in dw.chunks_exact_mut(9).enumerate() {
-                let column = |c: usize| std::array::from_fn(|r| places[4 * r + c][i]);
-                let rows = [gradient(column(0)), gradient(column(1)), gradient(column(2)), gradient(column(3))];
-                for (r, dw) in dw.chunks_exact_mut(3).enumerate() {
-                    dw.copy_from_slice(&gradient([rows[0][r], rows[1][r], rows[2][r], rows[3][r]]));
+            let mut rows = [[[0.0_f32; COLUMNS]; SEEN]; 3];
+            for column in 0..SEEN {
+                let place = |row: usize| &places[SEEN * row + column];
+                let found = of_lanes([place(0), place(1), place(2), place(3), place(4), place(5)], gradient);
+                rows.iter_mut().zip(found).for_each(|(row, found)| row[column] = found);
+            }
+            for (r, row) in rows.iter().enumerate() {
+                let found = of_lanes(row.each_ref(), gradient);
+                for (i, dw) in dw.chunks_exact_mut(9).enumerate() {
+                    for (dw, found) in dw[3 * r..].iter_mut().zip(&found) {
+                        *dw = found[i];
+                    }
                 }
             }
         }
     });
-}
-
-/// `G^T u`, or `u G`: of four values.
-fn gradient([a, b, c, d]: [f32; 4]) -> [f32; 3] {
-    let (even, odd) = (0.5 * (b + c), 0.5 * (b - c));
-    [a + even, odd, even + d]
 }
 
 /// The sums of one part, and room for what is transformed of it.
@@ -83,11 +93,11 @@ struct Work<'a> {
     /// Of 32 input channels.
     panels: usize,
     height: usize,
-    /// `[16, panels, out_channels, 32]`
+    /// `[36, panels, out_channels, 32]`
     sums: Vec<f32>,
-    /// `[16, panels, tiles, 32]`
+    /// `[36, panels, tiles, 32]`
     inputs: Vec<f32>,
-    /// `[16, out_channels / height, tiles, height]`
+    /// `[36, out_channels / height, tiles, height]`
     outputs: Vec<f32>,
 }
 
@@ -136,11 +146,11 @@ struct Strips<'a> {
     across: usize,
 }
 
-/// The places of tiles with some channels, `lanes`, side by side: `[16, channels / lanes, tiles, lanes]`.
+/// The places of tiles with some channels, `lanes`, side by side: `[36, channels / lanes, tiles, lanes]`.
 struct Transform<'a> {
     strips: Strips<'a>,
     lanes: usize,
-    /// `A dY A^T` of tiles of 2 x 2, not `B^T d B` of 4 x 4.
+    /// `A dY A^T` of tiles of 4 x 4, not `B^T d B` of 6 x 6.
     of_output: bool,
     into: &'a mut [f32],
 }
@@ -151,10 +161,10 @@ impl WithSimd for Transform<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         match (self.of_output, self.lanes) {
-            (false, _) => self.tiles::<COLUMNS, 4>(),
-            (true, 8) => self.tiles::<8, 2>(),
-            (true, 6) => self.tiles::<6, 2>(),
-            (true, _) => self.tiles::<2, 2>(),
+            (false, _) => self.tiles::<COLUMNS, SEEN>(input),
+            (true, 8) => self.tiles::<8, TILE>(spread),
+            (true, 6) => self.tiles::<6, TILE>(spread),
+            (true, _) => self.tiles::<2, TILE>(spread),
         }
     }
 }
@@ -163,20 +173,20 @@ impl WithSimd for Transform<'_> {
 impl Transform<'_> {
     /// Of tiles that see `SIDE x SIDE` values.
     #[inline(always)]
-    fn tiles<const N: usize, const SIDE: usize>(self) {
+    fn tiles<const N: usize, const SIDE: usize>(self, transform: impl Fn([f32; SIDE]) -> [f32; SEEN]) {
         let Self {
             strips: Strips { images, channels, size: [height, width], corner, rows, down, across }, into, ..
         } = self;
         let groups = channels.div_ceil(N);
         let count = rows.len() * across;
-        let wide = 2 * across + SIDE - 2;
+        let wide = TILE * across + SIDE - TILE;
         // The values of one row of tiles, channels side by side.
         let mut strip = vec![[0.0_f32; N]; SIDE * wide];
         let into = into.as_chunks_mut::<N>().0;
         for group in 0..groups {
             let own = group * N..channels.min((group + 1) * N);
             for (i, row) in rows.clone().enumerate() {
-                let (image, y) = (row / down, 2 * (row % down) as isize + corner[0]);
+                let (image, y) = (row / down, (TILE * (row % down)) as isize + corner[0]);
                 let x = corner[1].min(0).unsigned_abs();
                 // Columns of the strip that lie in the image, and where they begin in it.
                 let inside = x..wide.min((width as isize - corner[1]).max(x as isize) as usize);
@@ -196,47 +206,37 @@ impl Transform<'_> {
                 }
                 for tx in 0..across {
                     let tile = group * count + i * across + tx;
-                    let mut across_rows = [[[0.0_f32; N]; SIDE]; 4];
+                    let mut across_rows = [[[0.0_f32; N]; SIDE]; SEEN];
                     for (r, line) in strip.chunks_exact(wide).enumerate() {
-                        let line = &line[2 * tx..][..SIDE];
+                        let line = &line[TILE * tx..][..SIDE];
                         for lane in 0..N {
                             let mut values = [0.0; SIDE];
                             for (value, line) in values.iter_mut().zip(line) {
                                 *value = line[lane];
                             }
-                            let found = spread(values);
+                            let found = transform(values);
                             for (to, found) in across_rows.iter_mut().zip(found) {
                                 to[r][lane] = found;
                             }
                         }
                     }
                     for (column, lines) in across_rows.iter().enumerate() {
-                        let mut found = [[0.0_f32; N]; 4];
+                        let mut found = [[0.0_f32; N]; SEEN];
                         for lane in 0..N {
                             let mut values = [0.0; SIDE];
                             for (value, line) in values.iter_mut().zip(lines) {
                                 *value = line[lane];
                             }
-                            for (to, found) in found.iter_mut().zip(spread(values)) {
+                            for (to, found) in found.iter_mut().zip(transform(values)) {
                                 to[lane] = found;
                             }
                         }
                         for (r, found) in found.into_iter().enumerate() {
-                            into[(4 * r + column) * groups * count + tile] = found;
+                            into[(SEEN * r + column) * groups * count + tile] = found;
                         }
                     }
                 }
             }
         }
-    }
-}
-
-/// Four values of a row or column of a tile: `B^T d` of four, `A y` of two.
-#[inline(always)]
-fn spread<const SIDE: usize>(values: [f32; SIDE]) -> [f32; 4] {
-    match values[..] {
-        [a, b, c, d] => [a - c, b + c, c - b, b - d],
-        [a, b] => [a, a + b, a - b, -b],
-        _ => unreachable!("tiles are of 2 x 2 or see 4 x 4"),
     }
 }

@@ -12,5 +12,6 @@ mod turn;
 pub use linear::linear;
 
 pub(crate) use pack::{Left, Matrix};
-pub(crate) use share::{Costs, Tasks};
+pub(crate) use share::{Costs, HEIGHT, Tasks};
 pub(crate) use tile::{COLUMNS, HALF, Multiplier, Onto, Operand, Packing, ROWS, Target, height};
+pub(crate) use turn::turned;

@@ -13,7 +13,7 @@ use crate::simd::{Level, rounded};
 /// Steps over the depth at once: the packed columns (32 values a step) and a stripe of rows stay in the first cache.
 const DEPTH: usize = 192;
 /// Either operand may be the weights, which come from memory and are turned.
-const COSTS: Costs = Costs { left: 15, right: 15 };
+const COSTS: Costs = Costs { left: 15, right: 15, height: HEIGHT };
 /// Where there are fewer pieces of work than these, a great depth is cut into parts.
 const PIECES: usize = 16;
 

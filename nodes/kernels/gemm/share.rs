@@ -2,20 +2,22 @@
 
 use super::tile::{COLUMNS, ROWS};
 
-/// Rows at once: with the steps over the depth that are taken at once, they stay in the second cache.
-pub(super) const HEIGHT: usize = 384;
+/// Rows at once of plain products: with the steps over the depth that are taken at once, they stay in the second cache.
+pub(crate) const HEIGHT: usize = 384;
 /// Tiles beside each other at once: with that many rows, their sums stay there or in the third.
 const TILES: usize = 16;
 /// Tasks of a thread, so that no one waits long for the last.
 const TASKS: usize = 4;
 
-/// What it takes to pack a value, in multiplications. Measured on AVX-512 with pairs of bfloat16s, roughly.
+/// What it takes to pack a value, in multiplications (measured on AVX-512, roughly), and how much may be packed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
     /// A value of the left operand, packed once for each stretch of columns.
     pub(crate) left: usize,
     /// A value of the right operand, packed once for each band of rows.
     pub(crate) right: usize,
+    /// Rows at once, whole tiles.
+    pub(crate) height: usize,
 }
 
 /// Tasks: each is a band of rows and a stretch of columns, and packs these for itself.
@@ -37,7 +39,7 @@ impl Tasks {
     /// When there is nothing to do.
     pub(crate) fn of(rows: usize, tiles: usize, threads: usize, costs: Costs) -> Self {
         assert!(rows > 0 && tiles > 0 && threads > 0, "{rows} rows and {tiles} tiles for {threads} threads");
-        let fewest = rows.div_ceil(HEIGHT);
+        let fewest = rows.div_ceil(costs.height);
         let candidates = (fewest..=fewest + 2 * TASKS).flat_map(|bands| {
             let band = rows.div_ceil(bands).next_multiple_of(ROWS);
             let bands = rows.div_ceil(band);
@@ -62,7 +64,7 @@ impl Tasks {
 mod tests {
     use super::*;
 
-    const COSTS: Costs = Costs { left: 30, right: 8 };
+    const COSTS: Costs = Costs { left: 30, right: 8, height: HEIGHT };
 
     /// All rows and tiles are somebody's, nobody's share is empty or larger than the caches.
     #[test]

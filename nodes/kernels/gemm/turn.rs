@@ -33,7 +33,7 @@ pub(super) fn turned_beside(level: Level, lines: [&[f32]; LINES], into: &mut [[f
 }
 
 /// Lines of the same length with rows for columns: `into[k][i] = lines[i][k]`.
-pub(super) fn turned<const H: usize>(lines: [&[f32]; H], into: &mut [[f32; H]]) {
+pub(crate) fn turned<const H: usize>(lines: [&[f32]; H], into: &mut [[f32; H]]) {
     /// The side of a block that is turned in registers.
     const SIDE: usize = 4;
     let len = into.len();

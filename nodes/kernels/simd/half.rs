@@ -4,6 +4,46 @@ use pulp::{Simd, WithSimd};
 
 use super::Level;
 
+/// What float32 values are stored as. Methods are inlined, which compiles them for the caller's instruction set.
+pub(crate) trait Number: Copy + Default + Send + Sync {
+    /// The value.
+    fn wide(self) -> f32;
+
+    /// The nearest one to a value.
+    fn narrow(value: f32) -> Self;
+}
+
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl Number for f32 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        value
+    }
+}
+
+/// The bits of a bfloat16. Of two that are as near, the nearest is the one with an even last bit; no number remains none.
+#[allow(clippy::inline_always)] // Only inlined is the code compiled for the caller's instruction set.
+impl Number for u16 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self) << 16)
+    }
+
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        let bits = value.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+        // A quiet one, whatever its payload was.
+        let none = bits >> 16 | 0x40;
+        (if bits & 0x7fff_ffff > 0x7f80_0000 { none } else { nearest }) as u16
+    }
+}
+
 /// Bfloat16s as float32.
 ///
 /// # Panics
@@ -15,7 +55,7 @@ pub(crate) fn widened_halves(level: Level, from: &[u16], to: &mut [f32]) {
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
             for (to, from) in self.1.iter_mut().zip(self.0) {
-                *to = f32::from_bits(u32::from(*from) << 16);
+                *to = from.wide();
             }
         }
     }
@@ -23,7 +63,7 @@ pub(crate) fn widened_halves(level: Level, from: &[u16], to: &mut [f32]) {
     level.run(Widen(from, to));
 }
 
-/// Values rounded to the nearest bfloat16, or the one with an even last bit of two as near; no number remains none.
+/// Values rounded to the nearest bfloat16.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -34,11 +74,7 @@ pub(crate) fn rounded(level: Level, from: &[f32], to: &mut [u16]) {
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
             for (to, from) in self.1.iter_mut().zip(self.0) {
-                let bits = from.to_bits();
-                let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-                // A quiet one, whatever its payload was.
-                let none = bits >> 16 | 0x40;
-                *to = if bits & 0x7fff_ffff > 0x7f80_0000 { none } else { nearest } as u16;
+                *to = u16::narrow(*from);
             }
         }
     }

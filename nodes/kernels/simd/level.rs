@@ -89,6 +89,26 @@ impl Level {
         }
     }
 
+    /// The level for products of float32 that belongs to one for pairs.
+    pub(crate) fn of_singles(self) -> Self {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx | Self::Avx512Bf16 => Self::Avx512,
+            _ => self,
+        }
+    }
+
+    /// About how many multiplications of a tile on this level take the time of one of float32.
+    pub(crate) fn multiplications_at_once(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => 16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => 2,
+            _ => 1,
+        }
+    }
+
     const ALL: &[Self] = &[
         #[cfg(target_arch = "x86_64")]
         Self::Avx512,
