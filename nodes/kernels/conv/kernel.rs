@@ -158,6 +158,8 @@ mod tests {
     use burn::tensor::ops::ConvOptions;
 
     use super::*;
+    use crate::conv::winograd::Square;
+    use crate::conv::winograd_gradient;
     use crate::testing::{check, check_bf16, random, run};
 
     struct Case {
@@ -271,6 +273,24 @@ mod tests {
                 check_bf16(&what, tensors(case), 1e-5, |x| ours(level, case, x), |x| plain(case, x));
             }
         }
+    }
+
+    /// Each way through a convolution has its cases, in each number type.
+    #[test]
+    fn some_cases_are_transformed_and_some_are_not() {
+        for level in Level::available().into_iter().chain(Level::for_pairs()) {
+            let transformed = |case: &&Case| {
+                let geometry = geometry(case);
+                let taps: Vec<[isize; 2]> = geometry.places().collect();
+                Square::of(level, &geometry.windows::<f32>(&[], &taps), geometry.out_channels).is_some()
+            };
+            // Registers for matrices multiply faster than transforming saves.
+            let expected = level.multiplications_at_once() <= 2;
+            assert_eq!(CASES.iter().any(|case| transformed(&case)), expected, "{level:?}");
+            assert!(CASES.iter().any(|case| !transformed(&case)), "{level:?}");
+        }
+        assert!(CASES.iter().any(|case| winograd_gradient::pays(&geometry(case))));
+        assert!(CASES.iter().any(|case| !winograd_gradient::pays(&geometry(case))));
     }
 
     fn zeros(x: &Tensor<4>, axis: usize, len: usize) -> Tensor<4> {

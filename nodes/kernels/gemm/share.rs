@@ -9,7 +9,7 @@ const TILES: usize = 16;
 /// Tasks of a thread, so that no one waits long for the last.
 const TASKS: usize = 4;
 
-/// What it takes to pack a value, in multiplications (measured on AVX-512, roughly), and how much may be packed.
+/// What it takes to pack a value, in multiplications, roughly, on AVX-512, and how much may be packed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
     /// A value of the left operand, packed once for each stretch of columns.

@@ -98,7 +98,8 @@ impl Level {
         }
     }
 
-    /// About how many multiplications of a tile on this level take the time of one of float32.
+    /// About how many multiplications of a tile on this level take the time of one of float32, by the rates of its
+    /// instructions.
     pub(crate) fn multiplications_at_once(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
