@@ -5,13 +5,21 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::forward::{BLOCK, block_width, whole_vectors};
+use super::forward::whole_vectors;
 use super::heads::Rows;
 use super::tile::{Matrix, Product};
-use crate::simd::{F32s, Singles, dot, exp2_of_negative, lanes};
+use crate::simd::{F32s, Singles, dot, exp2, lanes};
 
 /// Queries that are looked at at once.
 const QUERIES: usize = 64;
+
+/// Keys that are looked at at once: with their values they fit in the second cache, their scores nearly in the first.
+const BLOCK: usize = 192;
+
+/// Tokens of a block in whole vectors: [`BLOCK`], or fewer where there is only one block.
+fn block_width(lanes: usize, context: usize) -> usize {
+    whole_vectors(lanes, context.min(BLOCK))
+}
 
 /// One head.
 pub(super) struct Head<'a> {
@@ -89,7 +97,7 @@ impl WithSimd for Head<'_> {
                     let (log_sum, mean) = (F32s::splat(simd, self.log_sums[i]), F32s::splat(simd, means[i]));
                     let vectors = weights[..seen].chunks_mut(lanes::<S>());
                     for (weights, slopes) in vectors.zip(slopes[..seen].chunks_mut(lanes::<S>())) {
-                        let p = exp2_of_negative(simd, F32s::load(simd, weights) - log_sum);
+                        let p = exp2(simd, F32s::load(simd, weights) - log_sum);
                         p.store(weights);
                         (p * (F32s::load(simd, slopes) - mean)).store(slopes);
                     }

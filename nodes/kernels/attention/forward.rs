@@ -1,225 +1,254 @@
 //! The values of attention.
+//!
+//! Scores have keys for rows and queries for columns, and so have all that is made of them. A vector then holds what
+//! several queries make of one key: the largest score and the sum of a query are found without adding across a vector,
+//! and no vector is filled up with zeros because heads are narrow or the context is short. Keys and values are left
+//! operands, whose numbers are taken one by one.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 use rayon::prelude::*;
 
-use super::heads::Heads;
+use super::heads::{Heads, Rows};
 use super::tile::{Matrix, Product};
 use crate::array::filled;
-use crate::simd::{F32s, Level, Values, WithValues, exp2_of_negative, lanes, max};
+use crate::simd::{F32s, Level, Number, Values, WithValues, lanes};
 
-/// Keys that are looked at before the sums are brought to a common scale: with their values they fit in the second
-/// cache, their scores nearly in the first.
-pub(super) const BLOCK: usize = 192;
+/// Keys that are looked at before the sums are brought to a common scale: their scores stay in the first cache.
+const BLOCK: usize = 96;
 
-/// Scores that become values at once, at most: two vectors.
-const MAX_STEP: usize = 32;
-
-/// Keys in transposed blocks and values with their rows filled up to whole vectors, head by head.
-pub(super) struct Packed {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    /// Keys of a head.
-    key_size: usize,
-    /// Values of a head.
-    value_size: usize,
-    heads: usize,
-    context: usize,
-    /// Tokens of a block of keys, in whole vectors.
-    key_width: usize,
-    /// head_dim, in whole vectors.
-    value_width: usize,
-}
+/// A score may become the exponent that others are measured by only when it is larger by that: less often than with
+/// every larger one are the sums multiplied, and 2^8 costs a float no digit.
+const LARGER: f32 = 8.0;
 
 /// The next whole number of vectors.
 pub(super) fn whole_vectors(lanes: usize, len: usize) -> usize {
     len.next_multiple_of(lanes)
 }
 
-/// Tokens of a block in whole vectors: [`BLOCK`], or fewer where there is only one block.
-pub(super) fn block_width(lanes: usize, context: usize) -> usize {
-    whole_vectors(lanes, context.min(BLOCK))
+/// The values of all heads in blocks of keys, each with rows for columns, where the level takes pairs by pairs of the same
+/// number of two keys: `[batch, heads, blocks, head_dim, BLOCK]`. (Where they are, they may be a power of two apart, and
+/// all in the same few places of the cache.)
+pub(super) struct Turned {
+    values: Vec<f32>,
+    /// Values of a head.
+    size: usize,
+    /// Values of a row.
+    width: usize,
+    heads: usize,
+    d: usize,
 }
 
-struct LanesOf;
+impl Turned {
+    /// Of values that [have pairs](Heads::has_pairs) where the level takes them, and are float32 otherwise.
+    pub(super) fn new(level: Level, value: &Heads) -> Self {
+        let (context, heads, d) = (value.tokens, value.heads, value.head_dim);
+        let numbers = if level.takes_pairs() { 2 } else { 1 };
+        let width = BLOCK.min(context).div_ceil(numbers);
+        let size = context.div_ceil(BLOCK) * d * width;
+        let (values, ()) = filled(value.batch * heads * size, |values| {
+            values.par_chunks_mut(size.max(1)).enumerate().for_each(|(i, values)| {
+                let rows = value.head(i / heads, i % heads);
+                match numbers {
+                    1 => rows.transposed(context, width, values),
+                    _ => {
+                        let pairs = rows.by_pairs(context);
+                        Rows::new(&pairs, d).transposed(context.div_ceil(2), width, values);
+                    }
+                }
+            });
+        });
+        Self { values, size, width, heads, d }
+    }
 
-impl WithSimd for LanesOf {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        lanes::<S>()
+    /// A left operand `[head_dim, BLOCK]`.
+    fn block(&self, batch: usize, head: usize, block: usize) -> Matrix<'_> {
+        let at = (batch * self.heads + head) * self.size + block * self.d * self.width;
+        Matrix { values: &self.values[at..], row: self.width, column: 1 }
     }
 }
 
-/// Packs all heads, which [have pairs](Heads::has_pairs) where the level takes them, and are float32 otherwise.
-pub(super) fn pack(level: Level, key: &Heads, value: &Heads) -> Packed {
-    let lanes = level.run(LanesOf);
-    let numbers = if level.takes_pairs() { 2 } else { 1 };
-    let (context, d) = (key.tokens, key.head_dim);
-    let (key_width, value_width) = (block_width(lanes, context), whole_vectors(lanes, d));
-    let count = key.batch * key.heads;
-    let key_size = context.div_ceil(BLOCK) * d / numbers * key_width;
-    let (keys, ()) = filled(count * key_size, |keys| {
-        keys.par_chunks_mut(key_size.max(1)).enumerate().for_each(|(i, keys)| {
-            key.head(i / key.heads, i % key.heads).transposed(context, key_width, keys);
-        });
-    });
-    let value_size = context.div_ceil(numbers) * value_width;
-    let (values, ()) = filled(count * value_size, |values| {
-        values.par_chunks_mut(value_size.max(1)).enumerate().for_each(|(i, values)| {
-            let rows = value.head(i / key.heads, i % key.heads);
-            match numbers {
-                1 => rows.filled_up(context, value_width, values),
-                _ => rows.filled_up_by_pairs(context, value_width, values),
-            }
-        });
-    });
-    Packed { keys, values, key_size, value_size, heads: key.heads, context, key_width, value_width }
-}
-
 /// A few queries of all heads.
-pub(super) struct Chunk<'a> {
+pub(super) struct Chunk<'a, T> {
     pub(super) query: &'a Heads,
-    pub(super) packed: &'a Packed,
+    pub(super) key: &'a Heads,
+    pub(super) value: &'a Turned,
     pub(super) batch: usize,
     /// The first query.
     pub(super) first: usize,
     pub(super) causal: bool,
     /// `[queries, heads, head_dim]`
-    pub(super) output: &'a mut [f32],
+    pub(super) output: &'a mut [T],
     /// `[queries, heads]`
     pub(super) log_sums: &'a mut [f32],
 }
 
-impl WithValues for Chunk<'_> {
+impl<T: Number> WithValues for Chunk<'_, T> {
     #[inline(always)]
     fn with_values<S: Simd, V: Values>(self, simd: S, values: V) {
-        let Self { query, packed, batch, first, causal, output, log_sums } = self;
-        let (heads, d, width) = (packed.heads, query.head_dim, packed.value_width);
+        let Self { query, key, value, batch, first, causal, output, log_sums } = self;
+        let (heads, d) = (query.heads, query.head_dim);
         let count = log_sums.len() / heads;
-        // Exponentials are powers of two here.
-        let scale = std::f32::consts::LOG2_E / (d as f32).sqrt();
+        let width = whole_vectors(lanes::<S>(), count);
+        let context = if causal { first + count } else { key.tokens };
         // Of the numbers that a query has.
         let depth = d / V::NUMBERS;
-        let key_block = depth * packed.key_width;
-        let mut queries = Vec::with_capacity(count * depth);
-        let mut scores = vec![0.0; count * BLOCK];
-        let mut sums = vec![0.0; count * width];
+        let mut queries = vec![0.0; depth * width];
+        let mut scores = vec![0.0; BLOCK * width];
+        let mut sums = vec![0.0; d * width];
+        let mut states = vec![State::new(simd); width / lanes::<S>()];
         for head in 0..heads {
-            let i = batch * heads + head;
-            let keys = &packed.keys[i * packed.key_size..][..packed.key_size];
-            let own = &packed.values[i * packed.value_size..][..packed.value_size];
-            query.head(batch, head).copied(first, count, &mut queries);
-            // The largest score so far and the sum of exponentials, of each query.
-            let mut state = vec![(f32::NEG_INFINITY, 0.0_f32); count];
+            query.head(batch, head).from(first).transposed(count, width, &mut queries);
+            let keys = key.head(batch, head);
+            states.fill(State::new(simd));
             sums.fill(0.0);
-            let context = if causal { first + count } else { packed.context };
             for block in (0..context).step_by(BLOCK) {
                 let len = BLOCK.min(context - block);
                 values.vectorize(
                     simd,
                     Product {
                         values,
-                        a: Matrix { values: &queries, row: depth, column: 1 },
-                        b: &keys[block / BLOCK * key_block..][..key_block],
-                        b_row: packed.key_width,
+                        a: keys.from(block).matrix(),
+                        b: &queries,
+                        b_row: width,
                         c: &mut scores,
-                        c_row: BLOCK,
-                        m: count,
-                        n: whole_vectors(lanes::<S>(), len),
+                        c_row: width,
+                        m: len,
+                        n: width,
                         k: depth,
                         add: false,
                     },
                 );
-                let rows = scores.chunks_exact_mut(BLOCK).zip(sums.chunks_exact_mut(width)).zip(&mut state);
-                for (i, ((scores, sums), state)) in rows.enumerate() {
-                    let seen = if causal { len.min((first + i + 1).saturating_sub(block)) } else { len };
-                    take_in(simd, values, scale, scores, seen, len, sums, state);
+                for (i, state) in states.iter_mut().enumerate() {
+                    let column = i * lanes::<S>();
+                    if causal {
+                        hide(simd, &mut scores[column..], width, block..block + len, first + column);
+                    }
+                    state.take_in(simd, values, [&mut scores[column..], &mut sums[column..]], width, [len, d]);
                 }
                 values.vectorize(
                     simd,
                     Product {
                         values,
-                        a: Matrix { values: &scores, row: BLOCK, column: 1 },
-                        b: &own[block / V::NUMBERS * width..],
+                        a: value.block(batch, head, block / BLOCK),
+                        b: &scores,
                         b_row: width,
                         c: &mut sums,
                         c_row: width,
-                        m: count,
+                        m: d,
                         n: width,
                         k: len.div_ceil(V::NUMBERS),
                         add: true,
                     },
                 );
             }
-            for (i, ((largest, sum), sums)) in state.iter().zip(sums.chunks_exact(width)).enumerate() {
-                let output = &mut output[(i * heads + head) * d..][..d];
-                let scale = F32s::splat(simd, sum.recip());
-                for (output, sums) in output.chunks_mut(lanes::<S>()).zip(sums.chunks_exact(lanes::<S>())) {
-                    (F32s::load(simd, sums) * scale).store(output);
+            // What a vector of queries found, one after another.
+            let queries = output.chunks_mut(lanes::<S>() * heads * d).zip(log_sums.chunks_mut(lanes::<S>() * heads));
+            for (i, ((output, log_sums), state)) in queries.zip(&states).enumerate() {
+                let mut values = [0.0; MAX_LANES];
+                let mut put = |vector: F32s<S>| {
+                    vector.store(&mut values);
+                    values
+                };
+                let logs = put(state.largest);
+                let totals = put(state.total);
+                for (lane, log_sum) in log_sums.iter_mut().skip(head).step_by(heads).enumerate() {
+                    *log_sum = logs[lane] + totals[lane].log2();
                 }
-                log_sums[i * heads + head] = largest + sum.log2();
+                let scale = F32s::splat(simd, 1.0) / state.total;
+                for (k, sums) in sums.chunks_exact(width).enumerate() {
+                    let found = put(F32s::load(simd, &sums[i * lanes::<S>()..]) * scale);
+                    for (output, found) in output.iter_mut().skip(head * d + k).step_by(heads * d).zip(found) {
+                        *output = T::narrow(found);
+                    }
+                }
             }
         }
     }
 }
 
-/// Turns the `seen` first scores of a query, times `scale`, into exponentials, those up to `len` into zeros, both as
-/// `values`, and brings what was summed up before to the scale of the new largest score.
-#[allow(clippy::too_many_arguments)] // A step of the loop above.
+/// The largest number of values in a vector.
+const MAX_LANES: usize = 16;
+
+/// Scores of keys that come after the query, from the query `first` on, become those of no key at all.
 #[inline(always)]
-fn take_in<S: Simd, V: Values>(
-    simd: S,
-    values: V,
-    scale: f32,
-    scores: &mut [f32],
-    seen: usize,
-    len: usize,
-    sums: &mut [f32],
-    state: &mut (f32, f32),
-) {
-    let lanes = lanes::<S>();
-    let (before, sum) = *state;
-    let largest = before.max(max(simd, &scores[..seen]) * scale);
-    let (at, scale) = (F32s::splat(simd, -largest), F32s::splat(simd, scale));
-    let mut total = F32s::splat(simd, 0.0);
-    // Joined values go where the numbers were, but no further than these were read.
-    let step = V::NUMBERS * lanes;
-    let whole = seen / step * step;
-    // Loops, not closures: what is not inlined is not compiled for these instructions.
-    let mut numbers = [F32s::splat(simd, 0.0); 2];
-    for from in (0..whole).step_by(step) {
-        for (i, numbers) in numbers[..V::NUMBERS].iter_mut().enumerate() {
-            let scores = F32s::load(simd, &scores[from + i * lanes..]);
-            *numbers = exp2_of_negative(simd, scores.mul_add(scale, at));
-            total = total + *numbers;
+fn hide<S: Simd>(simd: S, scores: &mut [f32], width: usize, keys: std::ops::Range<usize>, first: usize) {
+    let places: [f32; MAX_LANES] = std::array::from_fn(|lane| lane as f32);
+    let places = F32s::load(simd, &places);
+    for (i, key) in keys.enumerate() {
+        if key > first {
+            let scores = &mut scores[i * width..];
+            let before = F32s::splat(simd, (key - first) as f32);
+            places.where_less(before, F32s::splat(simd, f32::NEG_INFINITY), F32s::load(simd, scores)).store(scores);
         }
-        values.join(simd, numbers).store(&mut scores[from / V::NUMBERS..][..lanes]);
     }
-    let mut total = total.total();
-    if seen > whole {
-        let mut rest = [0.0; MAX_STEP];
-        for (scores, rest) in scores[whole..seen].chunks(lanes).zip(rest.chunks_mut(lanes)) {
-            let exponentials = exp2_of_negative(simd, F32s::load(simd, scores).mul_add(scale, at));
-            exponentials.store(&mut rest[..scores.len()]);
+}
+
+/// What is known of a vector of queries.
+#[derive(Clone, Copy)]
+struct State<S: Simd> {
+    /// The exponent that scores are measured by, at most [`LARGER`] below the largest one so far.
+    largest: F32s<S>,
+    /// The sum of the exponentials.
+    total: F32s<S>,
+}
+
+impl<S: Simd> State<S> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        Self { largest: F32s::splat(simd, f32::NEG_INFINITY), total: F32s::splat(simd, 0.0) }
+    }
+
+    /// Turns the scores with `len` keys into exponentials as `values`, and brings what was summed up before to their scale.
+    ///
+    /// # Shapes
+    /// - scores, sums: the first vector of `len` and of `d` rows, `width` values apart
+    #[inline(always)]
+    fn take_in<V: Values>(
+        &mut self,
+        simd: S,
+        values: V,
+        [scores, sums]: [&mut [f32]; 2],
+        width: usize,
+        [len, d]: [usize; 2],
+    ) {
+        let lanes = lanes::<S>();
+        // Exponentials are powers of two here.
+        let scale = F32s::splat(simd, std::f32::consts::LOG2_E / (d as f32).sqrt());
+        // Two and two, in variables: what is indexed would be stored and loaded at each step.
+        let (mut even, mut odd) = (F32s::load(simd, scores), F32s::load(simd, &scores[(len - 1) * width..]));
+        for i in 0..len / 2 {
+            even = even.max(F32s::load(simd, &scores[2 * i * width..]));
+            odd = odd.max(F32s::load(simd, &scores[(2 * i + 1) * width..]));
         }
-        total += rest[..seen - whole].iter().sum::<f32>();
-        numbers[0] = F32s::load(simd, &rest);
-        numbers[1] = F32s::load(simd, &rest[lanes..]);
-        values.join(simd, numbers).store(&mut scores[whole / V::NUMBERS..][..lanes]);
-    }
-    let written = seen.next_multiple_of(step) / V::NUMBERS;
-    if let Some(hidden) = scores.get_mut(written..len.div_ceil(V::NUMBERS)) {
-        hidden.fill(0.0);
-    }
-    if largest > before {
-        let smaller = (before - largest).exp2();
-        for sums in sums.chunks_exact_mut(lanes) {
-            (F32s::load(simd, sums) * smaller).store(sums);
+        let largest = even.max(odd) * scale;
+        let growth = (largest - self.largest).largest();
+        if growth > LARGER || growth.is_nan() {
+            let largest = self.largest.max(largest);
+            let smaller = values.exp2(simd, self.largest - largest);
+            self.largest = largest;
+            self.total = self.total * smaller;
+            for k in 0..d {
+                let sums = &mut sums[k * width..];
+                (F32s::load(simd, sums) * smaller).store(&mut sums[..lanes]);
+            }
         }
-        *state = (largest, sum * smaller + total);
-    } else {
-        *state = (largest, sum + total);
+        let (at, mut total) = (-self.largest, self.total);
+        // Joined values go where the numbers were, but no further than these were read.
+        for i in 0..len / V::NUMBERS {
+            let mut numbers = [F32s::splat(simd, 0.0); 2];
+            for (j, number) in numbers[..V::NUMBERS].iter_mut().enumerate() {
+                let score = F32s::load(simd, &scores[(i * V::NUMBERS + j) * width..]);
+                *number = values.exp2(simd, score.mul_add(scale, at));
+                total = total + *number;
+            }
+            values.join(simd, numbers).store(&mut scores[i * width..][..lanes]);
+        }
+        if len % V::NUMBERS > 0 {
+            let number = values.exp2(simd, F32s::load(simd, &scores[(len - 1) * width..]).mul_add(scale, at));
+            total = total + number;
+            let joined = values.join(simd, [number, F32s::splat(simd, 0.0)]);
+            joined.store(&mut scores[len / V::NUMBERS * width..][..lanes]);
+        }
+        self.total = total;
     }
 }

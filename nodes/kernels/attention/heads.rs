@@ -3,6 +3,7 @@
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
+use super::tile::Matrix;
 use crate::array::{contiguous, dims, pairs};
 
 /// A tensor whose rows of `head_dim` numbers lie side by side: float32, or bfloat16 by pairs.
@@ -61,37 +62,38 @@ impl Heads {
 }
 
 impl<'a> Rows<'a> {
+    /// Rows of `d` values, one after another.
+    pub(super) fn new(values: &'a [f32], d: usize) -> Self {
+        Self { values, stride: d, d }
+    }
+
     pub(super) fn row(self, token: usize) -> &'a [f32] {
         &self.values[token * self.stride..][..self.d]
     }
 
-    /// Rows `from .. from + count` beside each other.
-    pub(super) fn copied(self, from: usize, count: usize, into: &mut Vec<f32>) {
-        into.clear();
-        (from..from + count).for_each(|token| into.extend_from_slice(self.row(token)));
+    /// The rows from one on.
+    pub(super) fn from(self, token: usize) -> Self {
+        Self { values: &self.values[(token * self.stride).min(self.values.len())..], ..self }
     }
 
-    /// The rows of `count` tokens, each filled up with zeros to `width`.
-    pub(super) fn filled_up(self, count: usize, width: usize, into: &mut [f32]) {
-        for (token, into) in into.chunks_exact_mut(width).enumerate().take(count) {
-            into[..self.d].copy_from_slice(self.row(token));
-            into[self.d..].fill(0.0);
-        }
+    /// The rows as those of a left operand.
+    pub(super) fn matrix(self) -> Matrix<'a> {
+        Matrix { values: self.values, row: self.stride, column: 1 }
     }
 
-    /// The same where values are pairs of the numbers of a row, as pairs of the same numbers of two tokens:
-    /// `[count / 2, width]`, the last ones with zeros where there is a token too many.
-    pub(super) fn filled_up_by_pairs(self, count: usize, width: usize, into: &mut [f32]) {
-        for (token, into) in (0..count).step_by(2).zip(into.chunks_exact_mut(width)) {
+    /// Where values are pairs of the numbers of a row, pairs of the same numbers of two tokens: `[count / 2, head_dim]`,
+    /// the last ones with zeros where there is a token too many.
+    pub(super) fn by_pairs(self, count: usize) -> Vec<f32> {
+        let mut into = vec![0.0; count.div_ceil(2) * 2 * self.d];
+        for (token, into) in (0..count).step_by(2).zip(into.chunks_exact_mut((2 * self.d).max(1))) {
             let bits = |row: &'a [f32]| row.iter().map(|pair| pair.to_bits());
             let second = if token + 1 < count { self.row(token + 1) } else { &[] };
             let second = bits(second).chain(std::iter::repeat(0));
-            let (into, rest) = into.split_at_mut(2 * self.d);
             for (into, (first, second)) in into.as_chunks_mut().0.iter_mut().zip(bits(self.row(token)).zip(second)) {
                 *into = [first & 0xffff | second << 16, first >> 16 | second & 0xffff_0000].map(f32::from_bits);
             }
-            rest.fill(0.0);
         }
+        into
     }
 
     /// Rows `from .. from + count` times `scale`, each filled up with zeros to `width`.

@@ -2,14 +2,15 @@
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Tensor, module};
-use burn_flex::{FlexTensor, Layout};
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::backward;
+use super::forward::{Chunk, Turned};
 use super::heads::Heads;
-use super::{backward, forward};
-use crate::array::{filled, strided, widened};
+use crate::array::{Output, filled, filled_tensor, tensor, widened};
 use crate::operation::{Operation, apply, on_cpu};
-use crate::simd::Level;
+use crate::simd::{Level, Number};
 
 /// `softmax(Q K^T / sqrt(head_dim)) V`. With `causal`, a query sees the keys up to its own place only.
 ///
@@ -85,12 +86,43 @@ fn queries_at_once(query: &Heads) -> usize {
     if query.batch * query.tokens.div_ceil(64) < 4 { 32 } else { 64 }
 }
 
-/// Values `[batch, tokens, heads, head_dim]` as `[batch, heads, tokens, head_dim]`: the order in which the heads are laid
+/// A tensor `[batch, tokens, heads, head_dim]` as `[batch, heads, tokens, head_dim]`: the order in which the heads are laid
 /// side by side again without copying.
-fn by_heads(values: Vec<f32>, like: &Heads) -> FlexTensor {
-    let (heads, tokens, d) = (like.heads as isize, like.tokens as isize, like.head_dim as isize);
-    let shape = [like.batch, like.heads, like.tokens, like.head_dim];
-    strided(values, Layout::new(shape.into(), vec![tokens * heads * d, d, heads * d, 1], 0))
+fn by_heads(tensor: FlexTensor) -> FlexTensor {
+    tensor.transpose(1, 2)
+}
+
+/// All that there is to do.
+struct All<'a> {
+    level: Level,
+    causal: bool,
+    query: &'a Heads,
+    key: &'a Heads,
+    value: &'a Turned,
+}
+
+impl All<'_> {
+    /// # Shapes
+    /// - output: `[batch, tokens, heads, head_dim]`
+    /// - `log_sums`: `[batch, tokens, heads]`
+    fn attend<T: Number>(&self, output: &mut [T], log_sums: &mut [f32]) {
+        let Self { level, causal, query, key, value } = *self;
+        let (heads, d) = (query.heads, query.head_dim);
+        if output.is_empty() {
+            return;
+        }
+        let rows = queries_at_once(query);
+        // Chunks of one batch row each: the last one of a row may be shorter.
+        let output = output.par_chunks_mut(query.tokens * heads * d);
+        let log_sums = log_sums.par_chunks_mut(query.tokens * heads);
+        output.zip(log_sums).enumerate().for_each(|(batch, (output, log_sums))| {
+            let chunks = output.par_chunks_mut(rows * heads * d).zip(log_sums.par_chunks_mut(rows * heads));
+            chunks.enumerate().for_each(|(i, (output, log_sums))| {
+                let first = i * rows;
+                level.run_with_values(Chunk { query, key, value, batch, first, causal, output, log_sums });
+            });
+        });
+    }
 }
 
 impl Operation<3> for Kernel {
@@ -107,35 +139,17 @@ impl Operation<3> for Kernel {
             false => (self.level, as_they_are),
         };
         let [query, key, value] = &inputs;
-        let (heads, d) = (query.heads, query.head_dim);
-        let mut log_sums = vec![0.0; query.batch * query.tokens * heads];
-        let (output, ()) = filled(query.batch * query.tokens * heads * d, |output| {
-            if output.is_empty() {
-                return;
+        let value = Turned::new(level, value);
+        let dtype = if level.takes_pairs() { DType::BF16 } else { DType::F32 };
+        let mut log_sums = vec![0.0; query.batch * query.tokens * query.heads];
+        let output = filled_tensor(dtype, [query.batch, query.tokens, query.heads, query.head_dim], |output| {
+            let all = All { level, causal: self.causal, query, key, value: &value };
+            match output {
+                Output::Singles(output) => all.attend(output, &mut log_sums),
+                Output::Halves(output) => all.attend(output, &mut log_sums),
             }
-            let packed = forward::pack(level, key, value);
-            let rows = queries_at_once(query);
-            // Chunks of one batch row each: the last one of a row may be shorter.
-            let output = output.par_chunks_mut(query.tokens * heads * d);
-            let log_sums = log_sums.par_chunks_mut(query.tokens * heads);
-            output.zip(log_sums).enumerate().for_each(|(batch, (output, log_sums))| {
-                let chunks = output.par_chunks_mut(rows * heads * d).zip(log_sums.par_chunks_mut(rows * heads));
-                chunks.enumerate().for_each(|(i, (output, log_sums))| {
-                    let first = i * rows;
-                    let causal = self.causal;
-                    level.run_with_values(forward::Chunk {
-                        query,
-                        packed: &packed,
-                        batch,
-                        first,
-                        causal,
-                        output,
-                        log_sums,
-                    });
-                });
-            });
         });
-        let output = by_heads(output, query);
+        let output = by_heads(output);
         (output.clone(), Saved { inputs, output, log_sums })
     }
 
@@ -178,7 +192,7 @@ impl Operation<3> for Kernel {
                     }
                 });
             });
-            wanted[which].then(|| by_heads(values, like))
+            wanted[which].then(|| by_heads(tensor(values, [like.batch, tokens, heads, d])))
         })
     }
 }

@@ -44,36 +44,34 @@ impl<V: Values> WithSimd for Product<'_, V> {
         let mut vector = 0;
         while vector < vectors {
             let column = vector * lanes::<S>();
-            match vectors - vector {
+            vector += match vectors - vector {
                 1 => self.columns::<S, 1>(simd, column),
                 2 => self.columns::<S, 2>(simd, column),
+                4.. if S::REGISTER_COUNT >= 32 => self.columns::<S, 4>(simd, column),
                 // Two and two rather than three and one.
                 4 => self.columns::<S, 2>(simd, column),
                 _ => self.columns::<S, 3>(simd, column),
-            }
-            vector += match vectors - vector {
-                1 => 1,
-                2 | 4 => 2,
-                _ => 3,
             };
         }
     }
 }
 
 impl<V: Values> Product<'_, V> {
-    /// Blocks of 8 x 3 vectors take 24 of 32 registers, 4 x 3 take 12 of 16.
+    /// Blocks of 6 x 4 or 8 x 3 vectors take 24 of 32 registers, 4 x 3 take 12 of 16. Gives the number of vectors.
     #[inline(always)]
-    fn columns<S: Simd, const NV: usize>(&mut self, simd: S, column: usize) {
+    fn columns<S: Simd, const NV: usize>(&mut self, simd: S, column: usize) -> usize {
         let mut row = 0;
         while row < self.m {
             let left = self.m - row;
             row += match left {
-                8.. if S::REGISTER_COUNT >= 32 => self.block::<S, 8, NV>(simd, row, column),
+                8.. if S::REGISTER_COUNT >= 32 && NV < 4 => self.block::<S, 8, NV>(simd, row, column),
+                6.. if S::REGISTER_COUNT >= 32 => self.block::<S, 6, NV>(simd, row, column),
                 4.. => self.block::<S, 4, NV>(simd, row, column),
                 2.. => self.block::<S, 2, NV>(simd, row, column),
                 _ => self.block::<S, 1, NV>(simd, row, column),
             };
         }
+        NV
     }
 
     /// Gives the number of rows.

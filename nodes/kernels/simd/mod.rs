@@ -10,7 +10,7 @@ mod vector;
 
 pub use level::Level;
 
-pub(crate) use exp::{erf, exp, exp2_of_negative};
+pub(crate) use exp::{erf, exp, exp2};
 pub(crate) use half::{Number, rounded, widened_halves};
 pub(crate) use map::{Map, map};
 pub(crate) use reduce::{dot, max, sum, sum_of_squares};
