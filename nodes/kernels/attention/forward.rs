@@ -8,9 +8,10 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::heads::{Heads, Rows};
+use super::heads::Heads;
 use super::tile::{Matrix, Product};
 use crate::array::filled;
+use crate::gemm::turned;
 use crate::simd::{F32s, Level, Number, Values, WithValues, lanes};
 
 /// Keys that are looked at before the sums are brought to a common scale: their scores stay in the first cache.
@@ -50,10 +51,7 @@ impl Turned {
                 let rows = value.head(i / heads, i % heads);
                 match numbers {
                     1 => rows.transposed(context, width, values),
-                    _ => {
-                        let pairs = rows.by_pairs(context);
-                        Rows::new(&pairs, d).transposed(context.div_ceil(2), width, values);
-                    }
+                    _ => rows.transposed_by_pairs(context, width, values),
                 }
             });
         });
@@ -96,6 +94,8 @@ impl<T: Number> WithValues for Chunk<'_, T> {
         let mut scores = vec![0.0; BLOCK * width];
         let mut sums = vec![0.0; d * width];
         let mut states = vec![State::new(simd); width / lanes::<S>()];
+        let (mut scales, mut logs) = (vec![0.0; width], vec![0.0; width]);
+        let mut found = vec![[0.0; AT_ONCE]; count];
         for head in 0..heads {
             query.head(batch, head).from(first).transposed(count, width, &mut queries);
             let keys = key.head(batch, head);
@@ -141,38 +141,43 @@ impl<T: Number> WithValues for Chunk<'_, T> {
                     },
                 );
             }
-            // What a vector of queries found, one after another.
-            let queries = output.chunks_mut(lanes::<S>() * heads * d).zip(log_sums.chunks_mut(lanes::<S>() * heads));
-            for (i, ((output, log_sums), state)) in queries.zip(&states).enumerate() {
-                let mut values = [0.0; MAX_LANES];
-                let mut put = |vector: F32s<S>| {
-                    vector.store(&mut values);
-                    values
-                };
-                let logs = put(state.largest);
-                let totals = put(state.total);
-                for (lane, log_sum) in log_sums.iter_mut().skip(head).step_by(heads).enumerate() {
-                    *log_sum = logs[lane] + totals[lane].log2();
-                }
-                let scale = F32s::splat(simd, 1.0) / state.total;
-                for (k, sums) in sums.chunks_exact(width).enumerate() {
-                    let found = put(F32s::load(simd, &sums[i * lanes::<S>()..]) * scale);
-                    for (output, found) in output.iter_mut().skip(head * d + k).step_by(heads * d).zip(found) {
-                        *output = T::narrow(found);
+            for (state, (scales, logs)) in
+                states.iter().zip(scales.chunks_mut(lanes::<S>()).zip(logs.chunks_mut(lanes::<S>())))
+            {
+                (F32s::splat(simd, 1.0) / state.total).store(scales);
+                state.largest.store(logs);
+            }
+            let each = log_sums.iter_mut().skip(head).step_by(heads);
+            for ((log_sum, largest), scale) in each.zip(&logs).zip(&scales) {
+                *log_sum = largest - scale.log2();
+            }
+            // A few numbers of all queries at a time.
+            for k in (0..d).step_by(AT_ONCE) {
+                turned(std::array::from_fn(|i| &sums[(k + i).min(d - 1) * width..][..count]), &mut found);
+                let output = output.chunks_exact_mut(heads * d);
+                for ((output, found), scale) in output.zip(&found).zip(&scales) {
+                    let output = &mut output[head * d..][..d][k..];
+                    let mut numbers = [T::default(); AT_ONCE];
+                    for i in 0..AT_ONCE {
+                        numbers[i] = T::narrow(found[i] * scale);
                     }
+                    let len = AT_ONCE.min(output.len());
+                    output[..len].copy_from_slice(&numbers[..len]);
                 }
             }
         }
     }
 }
 
-/// The largest number of values in a vector.
-const MAX_LANES: usize = 16;
+/// Numbers that are turned at once.
+const AT_ONCE: usize = 16;
 
 /// Scores of keys that come after the query, from the query `first` on, become those of no key at all.
 #[inline(always)]
 fn hide<S: Simd>(simd: S, scores: &mut [f32], width: usize, keys: std::ops::Range<usize>, first: usize) {
-    let places: [f32; MAX_LANES] = std::array::from_fn(|lane| lane as f32);
+    /// Of as many lanes as a vector may have.
+    const MOST: usize = 16;
+    let places: [f32; MOST] = std::array::from_fn(|lane| lane as f32);
     let places = F32s::load(simd, &places);
     for (i, key) in keys.enumerate() {
         if key > first {

@@ -5,6 +5,7 @@ use burn_flex::FlexTensor;
 
 use super::tile::Matrix;
 use crate::array::{contiguous, dims, pairs};
+use crate::gemm::turned;
 
 /// A tensor whose rows of `head_dim` numbers lie side by side: float32, or bfloat16 by pairs.
 #[derive(Clone, Debug)]
@@ -62,11 +63,6 @@ impl Heads {
 }
 
 impl<'a> Rows<'a> {
-    /// Rows of `d` values, one after another.
-    pub(super) fn new(values: &'a [f32], d: usize) -> Self {
-        Self { values, stride: d, d }
-    }
-
     pub(super) fn row(self, token: usize) -> &'a [f32] {
         &self.values[token * self.stride..][..self.d]
     }
@@ -79,21 +75,6 @@ impl<'a> Rows<'a> {
     /// The rows as those of a left operand.
     pub(super) fn matrix(self) -> Matrix<'a> {
         Matrix { values: self.values, row: self.stride, column: 1 }
-    }
-
-    /// Where values are pairs of the numbers of a row, pairs of the same numbers of two tokens: `[count / 2, head_dim]`,
-    /// the last ones with zeros where there is a token too many.
-    pub(super) fn by_pairs(self, count: usize) -> Vec<f32> {
-        let mut into = vec![0.0; count.div_ceil(2) * 2 * self.d];
-        for (token, into) in (0..count).step_by(2).zip(into.chunks_exact_mut((2 * self.d).max(1))) {
-            let bits = |row: &'a [f32]| row.iter().map(|pair| pair.to_bits());
-            let second = if token + 1 < count { self.row(token + 1) } else { &[] };
-            let second = bits(second).chain(std::iter::repeat(0));
-            for (into, (first, second)) in into.as_chunks_mut().0.iter_mut().zip(bits(self.row(token)).zip(second)) {
-                *into = [first & 0xffff | second << 16, first >> 16 | second & 0xffff_0000].map(f32::from_bits);
-            }
-        }
-        into
     }
 
     /// Rows `from .. from + count` times `scale`, each filled up with zeros to `width`.
@@ -110,19 +91,67 @@ impl<'a> Rows<'a> {
     /// Blocks of `width` tokens, each transposed: `[blocks, values, width]` from `count` tokens, the rest zeros. (Rows
     /// as long as all tokens would be a power of two apart, and all in the same few places of the cache.)
     pub(super) fn transposed(self, count: usize, width: usize, into: &mut [f32]) {
+        let mut turner = Turner::new(self, count, 1);
         for (block, into) in into.chunks_exact_mut((self.d * width).max(1)).enumerate() {
-            let tokens = count.saturating_sub(block * width).min(width);
-            // A few tokens at a time, so that what is written stays in the cache.
-            for first in (0..tokens).step_by(16) {
-                for (c, into) in into.chunks_exact_mut(width).enumerate() {
-                    for (token, into) in into.iter_mut().enumerate().take(tokens).skip(first).take(16) {
-                        *into = self.values[(block * width + token) * self.stride + c];
-                    }
+            for first in (0..width).step_by(AT_ONCE) {
+                let len = AT_ONCE.min(width - first);
+                for (into, turned) in into.chunks_exact_mut(width).zip(turner.from(block * width + first)) {
+                    into[first..][..len].copy_from_slice(&turned[..len]);
                 }
             }
-            for into in into.chunks_exact_mut(width) {
-                into[tokens..].fill(0.0);
+        }
+    }
+
+    /// The same where values are pairs of the numbers of a row, of pairs of the same number of two tokens:
+    /// `[blocks, numbers, width]`, where a block has `2 * width` tokens.
+    pub(super) fn transposed_by_pairs(self, count: usize, width: usize, into: &mut [f32]) {
+        let [mut firsts, mut seconds] = [Turner::new(self, count, 2), Turner::new(self, count, 2)];
+        for (block, into) in into.chunks_exact_mut((2 * self.d * width).max(1)).enumerate() {
+            for at in (0..width).step_by(AT_ONCE) {
+                let (len, token) = (AT_ONCE.min(width - at), 2 * (block * width + at));
+                let turned = firsts.from(token).iter().zip(seconds.from(token + 1));
+                for (into, (first, second)) in into.chunks_exact_mut(2 * width).zip(turned) {
+                    let (mut even, mut odd) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
+                    for i in 0..AT_ONCE {
+                        let (first, second) = (first[i].to_bits(), second[i].to_bits());
+                        even[i] = f32::from_bits(first & 0xffff | second << 16);
+                        odd[i] = f32::from_bits(first >> 16 | second & 0xffff_0000);
+                    }
+                    into[at..][..len].copy_from_slice(&even[..len]);
+                    into[width + at..][..len].copy_from_slice(&odd[..len]);
+                }
             }
         }
+    }
+}
+
+/// Tokens that are turned at once.
+const AT_ONCE: usize = 16;
+
+/// What turns rows into columns.
+struct Turner<'a> {
+    rows: Rows<'a>,
+    /// Tokens that there are.
+    count: usize,
+    /// From a token to the next.
+    step: usize,
+    /// In the place of tokens that there are not.
+    zeros: Vec<f32>,
+    turned: Vec<[f32; AT_ONCE]>,
+}
+
+impl<'a> Turner<'a> {
+    fn new(rows: Rows<'a>, count: usize, step: usize) -> Self {
+        Self { rows, count, step, zeros: vec![0.0; rows.d], turned: vec![[0.0; AT_ONCE]; rows.d] }
+    }
+
+    /// [`AT_ONCE`] tokens from one on: of each value, theirs.
+    fn from(&mut self, first: usize) -> &[[f32; AT_ONCE]] {
+        let tokens = std::array::from_fn(|i| match first + i * self.step {
+            token if token < self.count => self.rows.row(token),
+            _ => &self.zeros,
+        });
+        turned(tokens, &mut self.turned);
+        &self.turned
     }
 }
