@@ -5,6 +5,8 @@
 //! and no vector is filled up with zeros because heads are narrow or the context is short. Keys and values are left
 //! operands, whose numbers are taken one by one.
 
+use std::ops::Range;
+
 use pulp::Simd;
 use rayon::prelude::*;
 
@@ -97,7 +99,7 @@ impl<T: Number> WithValues for Chunk<'_, T> {
         let (mut scales, mut logs) = (vec![0.0; width], vec![0.0; width]);
         let mut found = vec![[0.0; AT_ONCE]; count];
         for head in 0..heads {
-            query.head(batch, head).from(first).transposed(count, width, &mut queries);
+            query.head(batch, head).beginning_at(first).transposed(count, width, &mut queries);
             let keys = key.head(batch, head);
             states.fill(State::new(simd));
             sums.fill(0.0);
@@ -107,7 +109,7 @@ impl<T: Number> WithValues for Chunk<'_, T> {
                     simd,
                     Product {
                         values,
-                        a: keys.from(block).matrix(),
+                        a: keys.beginning_at(block).matrix(),
                         b: &queries,
                         b_row: width,
                         c: &mut scores,
@@ -174,7 +176,7 @@ const AT_ONCE: usize = 16;
 
 /// Scores of keys that come after the query, from the query `first` on, become those of no key at all.
 #[inline(always)]
-fn hide<S: Simd>(simd: S, scores: &mut [f32], width: usize, keys: std::ops::Range<usize>, first: usize) {
+fn hide<S: Simd>(simd: S, scores: &mut [f32], width: usize, keys: Range<usize>, first: usize) {
     /// Of as many lanes as a vector may have.
     const MOST: usize = 16;
     let places: [f32; MOST] = std::array::from_fn(|lane| lane as f32);

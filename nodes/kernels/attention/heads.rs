@@ -68,7 +68,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows from one on.
-    pub(super) fn from(self, token: usize) -> Self {
+    pub(super) fn beginning_at(self, token: usize) -> Self {
         Self { values: &self.values[(token * self.stride).min(self.values.len())..], ..self }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
         for (block, into) in into.chunks_exact_mut((self.d * width).max(1)).enumerate() {
             for first in (0..width).step_by(AT_ONCE) {
                 let len = AT_ONCE.min(width - first);
-                for (into, turned) in into.chunks_exact_mut(width).zip(turner.from(block * width + first)) {
+                for (into, turned) in into.chunks_exact_mut(width).zip(turner.turn(block * width + first)) {
                     into[first..][..len].copy_from_slice(&turned[..len]);
                 }
             }
@@ -109,7 +109,7 @@ impl<'a> Rows<'a> {
         for (block, into) in into.chunks_exact_mut((2 * self.d * width).max(1)).enumerate() {
             for at in (0..width).step_by(AT_ONCE) {
                 let (len, token) = (AT_ONCE.min(width - at), 2 * (block * width + at));
-                let turned = firsts.from(token).iter().zip(seconds.from(token + 1));
+                let turned = firsts.turn(token).iter().zip(seconds.turn(token + 1));
                 for (into, (first, second)) in into.chunks_exact_mut(2 * width).zip(turned) {
                     let (mut even, mut odd) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
                     for i in 0..AT_ONCE {
@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
 /// Tokens that are turned at once.
 const AT_ONCE: usize = 16;
 
-/// What turns rows into columns.
+/// Turns some tokens at a time, so that what they become is written in runs.
 struct Turner<'a> {
     rows: Rows<'a>,
     /// Tokens that there are.
@@ -146,7 +146,7 @@ impl<'a> Turner<'a> {
     }
 
     /// [`AT_ONCE`] tokens from one on: of each value, theirs.
-    fn from(&mut self, first: usize) -> &[[f32; AT_ONCE]] {
+    fn turn(&mut self, first: usize) -> &[[f32; AT_ONCE]] {
         let tokens = std::array::from_fn(|i| match first + i * self.step {
             token if token < self.count => self.rows.row(token),
             _ => &self.zeros,

@@ -92,8 +92,8 @@ fn by_heads(tensor: FlexTensor) -> FlexTensor {
     tensor.transpose(1, 2)
 }
 
-/// All that there is to do.
-struct All<'a> {
+/// What the threads share.
+struct Work<'a> {
     level: Level,
     causal: bool,
     query: &'a Heads,
@@ -101,7 +101,7 @@ struct All<'a> {
     value: &'a Turned,
 }
 
-impl All<'_> {
+impl Work<'_> {
     /// # Shapes
     /// - output: `[batch, tokens, heads, head_dim]`
     /// - `log_sums`: `[batch, tokens, heads]`
@@ -143,10 +143,10 @@ impl Operation<3> for Kernel {
         let dtype = if level.takes_pairs() { DType::BF16 } else { DType::F32 };
         let mut log_sums = vec![0.0; query.batch * query.tokens * query.heads];
         let output = filled_tensor(dtype, [query.batch, query.tokens, query.heads, query.head_dim], |output| {
-            let all = All { level, causal: self.causal, query, key, value: &value };
+            let work = Work { level, causal: self.causal, query, key, value: &value };
             match output {
-                Output::Singles(output) => all.attend(output, &mut log_sums),
-                Output::Halves(output) => all.attend(output, &mut log_sums),
+                Output::Singles(output) => work.attend(output, &mut log_sums),
+                Output::Halves(output) => work.attend(output, &mut log_sums),
             }
         });
         let output = by_heads(output);
@@ -295,8 +295,14 @@ mod tests {
         let q = Tensor::<1>::from_floats(random("q", 300 * 16, 60.0).as_slice(), &device).reshape([1, 1, 300, 16]);
         let options = AttentionModuleOptions::default();
         let plain = module::attention(q.clone(), q.clone(), q.clone(), None, None, options);
-        let ours = attention(q.clone(), q.clone(), q, false);
+        let ours = attention(q.clone(), q.clone(), q.clone(), false);
         ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), burn::tensor::Tolerance::absolute(1e-3));
+        // Weights and values up to 64 are rounded by 2^-9 of themselves each.
+        let q = q.cast(DType::BF16);
+        let wide = q.clone().cast(DType::F32);
+        let plain = module::attention(wide.clone(), wide.clone(), wide, None, None, AttentionModuleOptions::default());
+        let ours = attention(q.clone(), q.clone(), q, false).cast(DType::F32);
+        ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), burn::tensor::Tolerance::absolute(0.25));
     }
 
     #[test]

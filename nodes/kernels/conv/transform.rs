@@ -356,6 +356,7 @@ impl<T: Number> Outputs<'_, T> {
                     unsafe {
                         let to = to.add(((image * all_rows + row) * height + y + i) * width + x);
                         let from = fours.as_flattened().as_ptr();
+                        // A length that is known is copied without a call.
                         if count == TILE * L {
                             from.copy_to_nonoverlapping(to, TILE * L);
                         } else {

@@ -6,8 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::winograd::{self, Square};
-use crate::array::Output;
-use crate::array::filled;
+use crate::array::{Output, filled};
 use crate::gemm::{
     COLUMNS, Costs, HALF, HEIGHT, Left, Matrix, Multiplier, Onto, Operand, Packing, ROWS, Target, Tasks,
 };

@@ -121,6 +121,7 @@ impl Values for Pairs {
             let x = transmute_copy::<_, __m512>(&x.raw());
             [_mm512_reduce_ps::<ROUNDING>(x), x]
         };
+        // SAFETY: as in `multiply_add`.
         let r = F32s::of_raw(simd, unsafe { transmute_copy(&r) });
         // The least relative error of a cubic on [0, 1].
         let p = splat(0.078_024_52);
